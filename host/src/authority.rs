@@ -1,0 +1,75 @@
+//! Who is asking, and what is asked about: the two names that every room shares.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who is asking: a Management Authority with an account on this device, or a local application.
+///
+/// The text form is the `SrvID` of the account, or `local:<name>`. It is made in two places only:
+/// `certificates`, from a verified server, and `local`, from a verified peer of a socket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Authority(String);
+
+impl Authority {
+    /// The authority whose account has this `SrvID`.
+    pub fn server(srv_id: &str) -> Self {
+        Self(srv_id.to_owned())
+    }
+
+    /// A local application.
+    pub fn local(name: &str) -> Self {
+        Self(format!("local:{name}"))
+    }
+
+    /// The device itself: owner of what plug-ins bring along, and on whose behalf transports and
+    /// environments run.
+    pub fn device() -> Self {
+        Self::local("device")
+    }
+
+    /// The operator at the admin socket.
+    pub fn operator() -> Self {
+        Self::local("operator")
+    }
+
+    /// Whether this is a local application rather than a Management Authority.
+    pub fn is_local(&self) -> bool {
+        self.0.starts_with("local:")
+    }
+
+    /// The text form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One MO instance: the unit that has an owner and that rights are attached to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Instance {
+    /// Management Object type, e.g. `urn:oma:mo:oma-dm-devinfo:1.2`.
+    pub moid: String,
+    /// Which instance of that type.
+    pub miid: String,
+}
+
+impl Instance {
+    /// The instance `miid` of `moid`.
+    pub fn new(moid: impl Into<String>, miid: impl Into<String>) -> Self {
+        Self { moid: moid.into(), miid: miid.into() }
+    }
+}
+
+impl fmt::Display for Instance {
+    /// As a ClientURI of the root of the instance.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/", self.moid, self.miid)
+    }
+}

@@ -1,0 +1,193 @@
+//! The operator's configuration, typed: every default and every limit, each limit with the abuse
+//! that it stops.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// `bailiwick.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Directory of the store, the code cache and the device's keys; made with mode 0700.
+    pub state: PathBuf,
+    /// Path of the admin socket; its directory must exist. Unix sockets allow about 100 bytes.
+    pub admin_socket: PathBuf,
+    /// Directories of installed plug-ins, each with `plugin.toml` and `plugin.wasm`.
+    #[serde(default)]
+    pub plugins: Vec<PluginSource>,
+    /// What device policy lets authorities do on instances that the device itself owns.
+    #[serde(default)]
+    pub policy: Vec<PolicyRule>,
+    /// What happens where the kernel lacks Landlock or seccomp.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Every limit.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// Where a plug-in lies and what the operator says about it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PluginSource {
+    /// The plug-in's directory, relative to the configuration file.
+    pub path: PathBuf,
+    /// Interfaces that the operator grants; absent: all that the manifest asks for, without the
+    /// privileged ones (`accounts`, `net`, `os`), which must be named.
+    pub grant: Option<Vec<String>>,
+    /// Overrides of the manifest's settings.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+}
+
+/// A standing rule of the device: `rights` for `authority` on device-owned instances of `moid`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PolicyRule {
+    /// A `SrvID`, or `*` for every authority that has an account.
+    pub authority: String,
+    /// The Management Object type.
+    pub moid: String,
+    /// `read`, `write`, `execute`, `delegate`.
+    pub rights: Vec<String>,
+}
+
+/// How strictly each process must lock itself in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// Refuse to start where the kernel cannot enforce Landlock and seccomp.
+    #[default]
+    Required,
+    /// Enforce what the kernel offers; `status` shows what is missing.
+    BestEffort,
+}
+
+/// Every limit of the daemon. Times in milliseconds, sizes in bytes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// One call to a plug-in. Stops a plug-in that spins or sleeps.
+    pub call_ms: u64,
+    /// Linear memory of one sandbox. Stops a plug-in that allocates without end.
+    pub memory_bytes: usize,
+    /// Elements of all tables of one sandbox. Stops a plug-in that grows tables.
+    pub table_elements: usize,
+    /// Live resource handles of one sandbox. Stops a plug-in that leaks handles.
+    pub handles: usize,
+    /// What one call into the host may make the host allocate. Stops giant lists.
+    pub hostcall_bytes: usize,
+    /// Log bytes a second and sandbox. Stops a plug-in that floods the log.
+    pub log_bytes_per_second: usize,
+    /// Calls waiting for one sandbox. Stops a queue that grows behind a slow plug-in.
+    pub queue: usize,
+    /// Nodes that one read may return. Stops trees without end.
+    pub nodes: u32,
+    /// Storage of one namespace (an MO instance, or a plug-in for an authority). Stops a disk filler.
+    pub storage_bytes: usize,
+    /// Traps in a row after which a plug-in is quarantined for its authority.
+    pub traps: u32,
+    /// After how much rest a sandbox is dropped; its worker goes with the last one.
+    pub idle_ms: u64,
+    /// Compiling one component. Stops code that is made to compile for ever.
+    pub compile_ms: u64,
+    /// A component file. Stops a download that fills memory.
+    pub component_bytes: usize,
+    /// One message between two processes of ours.
+    pub message_bytes: usize,
+    /// A package from a server (OMA DM 2.0 states no limit). Stops a body without end.
+    pub package_bytes: usize,
+    /// A body from a data repository that is kept in memory.
+    pub object_bytes: usize,
+    /// Connecting, handshake and one request, each. Stops a server that never answers.
+    pub request_ms: u64,
+    /// A whole session. Stops a server that never says END.
+    pub session_ms: u64,
+    /// Packages of one session. Stops a server that talks for ever.
+    pub packages: u32,
+    /// First wait before a session or worker is tried again; doubles up to `retry_max_ms`.
+    pub retry_ms: u64,
+    /// Longest wait between two tries.
+    pub retry_max_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            call_ms: 2_000,
+            memory_bytes: 16 << 20,
+            table_elements: 20_000,
+            handles: 1_000,
+            hostcall_bytes: 4 << 20,
+            log_bytes_per_second: 16 << 10,
+            queue: 32,
+            nodes: 20_000,
+            storage_bytes: 4 << 20,
+            traps: 3,
+            idle_ms: 60_000,
+            compile_ms: 120_000,
+            component_bytes: 64 << 20,
+            message_bytes: 8 << 20,
+            package_bytes: 1 << 20,
+            object_bytes: 8 << 20,
+            request_ms: 30_000,
+            session_ms: 600_000,
+            packages: 1_000,
+            retry_ms: 1_000,
+            retry_max_ms: 300_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Deadline of one call to a plug-in.
+    pub fn call(&self) -> Duration {
+        Duration::from_millis(self.call_ms)
+    }
+
+    /// Deadline of one request to a server.
+    pub fn request(&self) -> Duration {
+        Duration::from_millis(self.request_ms)
+    }
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not what is described here.
+    #[error("{path}: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        message: String,
+    },
+}
+
+impl Config {
+    /// Reads a configuration; relative paths in it are taken from the file's own directory.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let mut config: Self = toml::from_str(&text)
+            .map_err(|e| ConfigError::Parse { path: path.into(), message: e.to_string() })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        config.state = base.join(&config.state);
+        config.admin_socket = base.join(&config.admin_socket);
+        for plugin in &mut config.plugins {
+            plugin.path = base.join(&plugin.path);
+        }
+        Ok(config)
+    }
+}

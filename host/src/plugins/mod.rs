@@ -1,0 +1,100 @@
+//! Who does the work: installed plug-ins, their sandboxes, and calls to them.
+//!
+//! A sandbox is one (plug-in, authority). All sandboxes of an authority live in one worker process;
+//! both start with the first call and go when idle.
+
+pub mod messages;
+
+use std::rc::Rc;
+
+use bailiwick_protocol::Ddf;
+
+use crate::authority::{Authority, Instance};
+use crate::store::Transaction;
+
+pub use messages::{
+    Bearer, Change, ExecOutcome, Identity, Interface, Kind, Operation, Output, PluginError,
+};
+
+/// One call to a plug-in: what, for whom, and where its writes go.
+pub struct Call {
+    /// Name of the plug-in.
+    pub plugin: Rc<str>,
+    /// On whose behalf; picks the worker.
+    pub authority: Authority,
+    /// The instance that the call addresses; picks the storage namespace. `None`: the plug-in's own
+    /// namespace for the authority.
+    pub instance: Option<Instance>,
+    /// What the plug-in is to do.
+    pub operation: Operation,
+    /// Storage writes of the call go in here; the caller commits or drops it.
+    pub transaction: Rc<Transaction>,
+    /// What the session of the authority runs over, if there is one.
+    pub bearer: Option<Bearer>,
+}
+
+/// A Management Object type that an installed plug-in serves, by its manifest.
+#[derive(Clone, Debug)]
+pub struct Class {
+    /// The type.
+    pub moid: String,
+    /// The plug-in that serves it.
+    pub plugin: Rc<str>,
+    /// Its description, parsed and checked.
+    pub ddf: Rc<Ddf>,
+    /// The DDF document as it came.
+    pub ddf_text: Rc<str>,
+    /// Calls on its instances use the plug-in's own storage namespace (`shared-storage` in the manifest).
+    pub shared_storage: bool,
+}
+
+/// Why a call brought no output.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The plug-in answered with an error.
+    #[error("plug-in {plugin}: {error}")]
+    Refused {
+        /// The plug-in.
+        plugin: String,
+        /// Its answer.
+        error: PluginError,
+    },
+    /// The sandbox trapped; it is replaced before the next call.
+    #[error("plug-in {plugin} crashed: {reason}")]
+    Crashed {
+        /// The plug-in.
+        plugin: String,
+        /// What the engine or the supervisor says.
+        reason: String,
+    },
+    /// The deadline passed; the sandbox is replaced before the next call.
+    #[error("plug-in {plugin} did not answer within {milliseconds} ms")]
+    TimedOut {
+        /// The plug-in.
+        plugin: String,
+        /// The deadline.
+        milliseconds: u64,
+    },
+    /// It crashed too often and is not called again until the operator releases it.
+    #[error("plug-in {plugin} is quarantined for this authority after {traps} crashes; `bailiwick plugins release {plugin}` lets it try again")]
+    Quarantined {
+        /// The plug-in.
+        plugin: String,
+        /// How many in a row.
+        traps: u32,
+    },
+    /// It cannot be started.
+    #[error("plug-in {plugin} cannot be started: {reason}")]
+    Unusable {
+        /// The plug-in.
+        plugin: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Too many calls wait for it.
+    #[error("plug-in {plugin} is busy")]
+    Busy {
+        /// The plug-in.
+        plugin: String,
+    },
+}

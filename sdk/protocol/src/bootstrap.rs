@@ -1,0 +1,171 @@
+//! The bootstrap document: DM accounts, and objects that come with them, as one MO serialization.
+
+use crate::{
+    limits::Limits,
+    object::{MoItem, Node},
+};
+use std::fmt;
+use thiserror::Error;
+
+/// DM Account.
+pub const DMACC_MOID: &str = "urn:oma:mo:oma-dm-dmacc:1.2";
+/// Device Information.
+pub const DEVINFO_MOID: &str = "urn:oma:mo:oma-dm-devinfo:1.2";
+/// Delegation Access Control.
+pub const DACMO_MOID: &str = "urn:oma:mo:oma-dm-dacmo:1.0";
+/// Session Information.
+pub const SESSION_INFO_MOID: &str = "urn:oma:mo:oma-sessioninfomo:1.0";
+
+/// What a device learns at bootstrap.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct BootstrapDocument {
+    /// The authorities that may manage the device.
+    pub accounts: Vec<Account>,
+    /// Other objects, owned by the first account's server.
+    pub objects: Vec<MoItem>,
+}
+
+/// A DM Account MO.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Account {
+    /// `SrvID`: identifies the server; unique on the device.
+    pub srv_id: String,
+    /// `SrvURI`: where Package#1 goes.
+    pub srv_uri: String,
+    /// `Name`: for people.
+    pub name: String,
+    /// `Perm/<x>/MOID`: the object types that this server may ever manage.
+    pub permitted_moids: Vec<String>,
+    /// `Auth`.
+    pub auth: AccountAuth,
+    /// `Push/GCM`.
+    pub push: Option<GcmPush>,
+    /// `Ext`: vendor nodes, relative to it, without the anchors.
+    pub ext: Vec<Node>,
+}
+
+/// Credentials of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountAuth {
+    /// `Ext/Anchor/<x>`: certificates that the server's chain must end in, DER.
+    // choice: the DM Account MO has no place for trust anchors; `Ext` is its only extension point that is there without `Auth`.
+    pub anchors_der: Vec<Vec<u8>>,
+    /// `Auth/Bootstrap`.
+    pub bootstrap: Option<BootstrapAuth>,
+    /// `Auth/Noti`.
+    pub noti: Option<NotiAuth>,
+    /// `Auth/Trsp`.
+    pub trsp: Option<TrspAuth>,
+}
+
+/// Credentials for the bootstrap server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootstrapAuth {
+    /// `ServerURI`.
+    pub server_uri: String,
+    /// `SecMode`.
+    pub sec_mode: SecMode,
+    /// `ClientPubKey`: certificate or PSK identity.
+    pub client_public: Vec<u8>,
+    /// `ServerPubKey`: certificate or PSK identity.
+    pub server_public: Vec<u8>,
+    /// `ClientSecretKey`: private key or pre-shared key.
+    pub client_secret: Secret,
+}
+
+/// How the TLS session with the bootstrap server is secured.
+// choice: the numbers of the LwM2M Security object; raw public key (1) and none (3) are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecMode {
+    /// 0
+    Psk,
+    /// 2
+    Certificate,
+}
+
+/// Credentials for notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotiAuth {
+    /// `Type`; [`NotiAuth::SHA256`] is the only one known.
+    pub kind: i64,
+    /// `Data`: AuthData of the digest.
+    pub data: Vec<u8>,
+    /// `Secret`: of the digest.
+    pub secret: Secret,
+}
+
+impl NotiAuth {
+    /// The digest of [`crate::Notification::digest_input`].
+    // choice: the values of `Type` are not known.
+    pub const SHA256: i64 = 1;
+}
+
+/// Credentials for ordinary sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrspAuth {
+    /// `Data`: client certificate chain, PEM or DER.
+    pub data: Vec<u8>,
+    /// `Secret`: its private key, PEM or DER.
+    pub secret: Secret,
+}
+
+/// `Push/GCM`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GcmPush {
+    /// `SenderID`.
+    pub sender_id: String,
+    /// `RegURI`.
+    pub reg_uri: String,
+    /// `UnRegURI`.
+    pub unreg_uri: String,
+    /// `RegParams`: a URI query.
+    pub reg_params: String,
+}
+
+/// Bytes that never show in `Debug`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The bytes themselves.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Secret {
+    fn from(bytes: Vec<u8>) -> Self {
+        Secret(bytes)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Secret({} bytes)", self.0.len())
+    }
+}
+
+/// Why bytes are not a bootstrap document.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BootstrapError {
+    /// A required node is missing.
+    #[error("account {index} lacks {node}; add it")]
+    Missing {
+        /// Counted from 0.
+        index: usize,
+        /// Path below the account's root.
+        node: &'static str,
+    },
+}
+
+impl BootstrapDocument {
+    /// Reads a document.
+    pub fn parse(_bytes: &[u8], _limits: &Limits) -> Result<Self, BootstrapError> {
+        todo!()
+    }
+
+    /// Writes it: accounts first, then the other objects.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        todo!()
+    }
+}
