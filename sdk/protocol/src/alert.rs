@@ -29,7 +29,10 @@ pub struct Alert {
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "the words are the documentation; the specification adds none")]
+#[allow(
+    missing_docs,
+    reason = "the words are the documentation; the specification adds none"
+)]
 pub enum Mark {
     Fatal,
     Critical,
@@ -43,7 +46,14 @@ pub enum Mark {
 impl Alert {
     /// An alert of this type and nothing else.
     pub fn new(alert_type: &str) -> Self {
-        Alert { alert_type: alert_type.into(), source: None, target: None, mark: None, data_type: None, data: None }
+        Alert {
+            alert_type: alert_type.into(),
+            source: None,
+            target: None,
+            mark: None,
+            data_type: None,
+            data: None,
+        }
     }
 
     /// The alert that answers a notification, and echoes its NOTIFICATION-ID if it had one.

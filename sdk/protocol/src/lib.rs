@@ -2,19 +2,24 @@
 //!
 //! Readers are liberal, writers strict. Every byte is taken for hostile: [`Limits`] are applied before a parser builds
 //! anything. Where the specification is silent a `choice:` comment marks the rule as ours.
-#![deny(clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
+#![deny(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice
+)]
 
 pub mod limits;
 
-pub mod package;
-pub mod command;
-pub mod status;
 pub mod alert;
+pub mod command;
+pub mod package;
+pub mod status;
 
 pub mod client_uri;
+pub mod ddf;
 pub mod object;
 pub mod value;
-pub mod ddf;
 
 pub mod bootstrap;
 pub mod notification;
@@ -26,7 +31,9 @@ mod json;
 
 pub use alert::{Alert, Mark};
 pub use bootstrap::{Account, AccountAuth, BootstrapDocument};
-pub use client_uri::{ClientUri, InstanceId, InstanceSelector, NodeValue, Query, Segment, UriError};
+pub use client_uri::{
+    ClientUri, InstanceId, InstanceSelector, NodeValue, Query, Segment, UriError,
+};
 pub use command::{Command, CommandError};
 pub use ddf::{AccessTypes, Ddf, DdfError, DdfNode, Occurrence, Scope};
 pub use header::{HEADER_ACCEPT, HEADER_DEV_ID};

@@ -8,7 +8,11 @@ use thiserror::Error;
 pub const MEDIA_TYPE: &str = "application/dmmo+json";
 
 /// The media types that are read as an MO serialization.
-pub const ACCEPTED_MEDIA_TYPES: &[&str] = &[MEDIA_TYPE, "application/vnd.oma.dm.mo+json", "application/json"];
+pub const ACCEPTED_MEDIA_TYPES: &[&str] = &[
+    MEDIA_TYPE,
+    "application/vnd.oma.dm.mo+json",
+    "application/json",
+];
 
 /// Names from a starting node downwards; empty = that node itself.
 pub type Path = Vec<String>;
@@ -58,12 +62,22 @@ impl MoItem {
     }
 
     /// An item whose `MOData` has one member, `root_name`. `nodes` are relative to the node that `uri` names.
-    pub fn from_nodes(_uri: String, _root_name: &str, _nodes: &[Node], _cv: Option<String>) -> MoItem {
+    pub fn from_nodes(
+        _uri: String,
+        _root_name: &str,
+        _nodes: &[Node],
+        _cv: Option<String>,
+    ) -> MoItem {
         todo!()
     }
 
     /// The nodes of this item in pre-order, relative to the node of the ClientURI, whose path from the MO root is `path_of_uri`.
-    pub fn nodes(&self, _path_of_uri: &[String], _ddf: Option<&Ddf>, _limits: &Limits) -> Result<Vec<Node>, ObjectError> {
+    pub fn nodes(
+        &self,
+        _path_of_uri: &[String],
+        _ddf: Option<&Ddf>,
+        _limits: &Limits,
+    ) -> Result<Vec<Node>, ObjectError> {
         todo!()
     }
 }

@@ -84,7 +84,9 @@ impl Package1 {
 impl Package2 {
     /// A package of good commands.
     pub fn new(commands: Vec<Command>) -> Self {
-        Package2 { commands: commands.into_iter().map(Ok).collect() }
+        Package2 {
+            commands: commands.into_iter().map(Ok).collect(),
+        }
     }
 
     /// Reads a Package#2.
@@ -113,6 +115,10 @@ impl Package3 {
 impl Status {
     /// A status without URI or data.
     pub fn new(code: StatusCode) -> Self {
-        Status { code, uris: Vec::new(), objects: Vec::new() }
+        Status {
+            code,
+            uris: Vec::new(),
+            objects: Vec::new(),
+        }
     }
 }

@@ -76,7 +76,11 @@ impl Value {
     }
 
     /// Reads a leaf. Without a format (no DDF known) JSON types map to themselves.
-    pub fn from_json(_json: &serde_json::Value, _format: Option<Format>, _limits: &Limits) -> Result<Value, ValueError> {
+    pub fn from_json(
+        _json: &serde_json::Value,
+        _format: Option<Format>,
+        _limits: &Limits,
+    ) -> Result<Value, ValueError> {
         todo!()
     }
 
