@@ -1,11 +1,18 @@
 //! The bootstrap document: DM accounts, and objects that come with them, as one MO serialization.
+//!
+//! choice: the envelope is an array of items; those of the DM Account MO are accounts, in order, and the others are kept
+//! as they are.
+
+mod read;
+mod write;
+
+pub use read::BootstrapError;
 
 use crate::{
     limits::Limits,
     object::{MoItem, Node},
 };
 use std::fmt;
-use thiserror::Error;
 
 /// DM Account.
 pub const DMACC_MOID: &str = "urn:oma:mo:oma-dm-dmacc:1.2";
@@ -145,27 +152,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why bytes are not a bootstrap document.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum BootstrapError {
-    /// A required node is missing.
-    #[error("account {index} lacks {node}; add it")]
-    Missing {
-        /// Counted from 0.
-        index: usize,
-        /// Path below the account's root.
-        node: &'static str,
-    },
-}
-
 impl BootstrapDocument {
-    /// Reads a document.
-    pub fn parse(_bytes: &[u8], _limits: &Limits) -> Result<Self, BootstrapError> {
-        todo!()
+    /// Reads a document of at most `Limits::package_bytes`. Binary nodes are base64; certificates may be DER or PEM.
+    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, BootstrapError> {
+        read::document(bytes, limits)
     }
 
     /// Writes it: accounts first, then the other objects.
     pub fn to_bytes(&self) -> Vec<u8> {
-        todo!()
+        write::document(self)
     }
 }

@@ -1,7 +1,8 @@
-//! The twelve commands of Package#2.
+//! The twelve commands of Package#2, each an array of strings: name, then parameters (OMA DM 2.0, Package#2).
 
 use crate::{
-    client_uri::{ClientUri, UriError},
+    client_uri::{ClientUri, UriError, is_name},
+    limits::{Limits, excerpt},
     status::StatusCode,
 };
 use thiserror::Error;
@@ -83,10 +84,13 @@ pub enum Command {
 /// Why a command cannot be run; [`CommandError::status`] is its answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CommandError {
+    /// Not an array of strings that starts with a name.
+    #[error("a command must be an array of strings: its name, then its parameters")]
+    Malformed,
     /// A name that DM 2.0 does not know.
     #[error("unknown command {name:?}")]
     Unknown {
-        /// The first 32 characters of the name.
+        /// The name, shortened.
         name: String,
     },
     /// Too few, too many, or of the wrong kind.
@@ -97,7 +101,15 @@ pub enum CommandError {
         /// Its parameters.
         expected: &'static str,
     },
-    /// A parameter that is neither a ServerURI nor a ClientURI.
+    /// More parameters than `Limits::parameters`.
+    #[error("{command} has more than {limit} parameters; send several commands")]
+    TooMany {
+        /// The command.
+        command: &'static str,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A parameter that is neither an http or https URI nor a ClientURI.
     #[error("{command}: {source}")]
     Uri {
         /// The command.
@@ -105,28 +117,278 @@ pub enum CommandError {
         /// What is wrong with it.
         source: UriError,
     },
+    /// A ServerURI that is too long or has blanks in it.
+    #[error("{command}: a ServerURI must be printable, without blanks, of at most {limit} bytes")]
+    ServerUri {
+        /// The command.
+        command: &'static str,
+        /// `Limits::uri_bytes`.
+        limit: usize,
+        /// What was found.
+        bytes: usize,
+    },
+    /// A MOID that is none.
+    #[error("{command}: {moid:?} is no MOID; write one such as urn:oma:mo:oma-dm-devinfo:1.2")]
+    Moid {
+        /// The command.
+        command: &'static str,
+        /// What stands there, shortened.
+        moid: String,
+    },
+    /// `*` in a command that writes to one place.
+    #[error("{command} acts on one node; replace the wildcard by names")]
+    Wildcard {
+        /// The command.
+        command: &'static str,
+    },
 }
 
 impl Command {
     /// The name on the wire.
     pub fn name(&self) -> &'static str {
-        todo!()
+        match self {
+            Command::HGet { .. } => "HGET",
+            Command::HPut { .. } => "HPUT",
+            Command::HPost { .. } => "HPOST",
+            Command::Delete { .. } => "DELETE",
+            Command::Exec { .. } => "EXEC",
+            Command::Get { .. } => "GET",
+            Command::Show { .. } => "SHOW",
+            Command::Cont { .. } => "CONT",
+            Command::End => "END",
+            Command::Default { .. } => "DEFAULT",
+            Command::Sub { .. } => "SUB",
+            Command::Unsub { .. } => "UNSUB",
+        }
     }
 
-    /// Reads the array of name and parameters.
-    pub fn parse(_parts: &[String]) -> Result<Command, CommandError> {
-        todo!()
+    /// Reads name and parameters within [`Limits::DEFAULT`].
+    pub fn parse(parts: &[String]) -> Result<Command, CommandError> {
+        Self::parse_within(parts, &Limits::DEFAULT)
     }
 
-    /// The array of name and parameters.
+    /// Reads name and parameters within given limits.
+    // choice: the order of parameters is not known for every command, so the scheme tells a ServerURI from a ClientURI.
+    pub fn parse_within(parts: &[String], limits: &Limits) -> Result<Command, CommandError> {
+        let (name, parameters) = parts.split_first().ok_or(CommandError::Malformed)?;
+        let (command, expected) = *COMMANDS
+            .iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name))
+            .ok_or_else(|| CommandError::Unknown {
+                name: excerpt(name),
+            })?;
+        if parameters.len() > limits.parameters {
+            return Err(CommandError::TooMany {
+                command,
+                limit: limits.parameters,
+            });
+        }
+        let (servers, others): (Vec<&str>, Vec<&str>) = parameters
+            .iter()
+            .map(String::as_str)
+            .partition(|text| is_server_uri(text));
+        let read = Reader { command, limits };
+        Ok(match (command, servers.as_slice(), others.as_slice()) {
+            ("HGET", [server], []) => Command::HGet {
+                server_uri: read.server(server)?,
+                client_uri: None,
+            },
+            ("HGET", [server], [node]) => Command::HGet {
+                server_uri: read.server(server)?,
+                client_uri: Some(read.one_node(node)?),
+            },
+            ("HPUT", [server], [_, ..]) => Command::HPut {
+                server_uri: read.server(server)?,
+                client_uris: read.nodes(&others)?,
+            },
+            ("HPOST", [server], [_, ..]) => Command::HPost {
+                server_uri: read.server(server)?,
+                client_uris: read.nodes(&others)?,
+            },
+            ("DELETE", [], [node]) => Command::Delete {
+                client_uri: read.node(node)?,
+            },
+            ("EXEC", [], [node]) => Command::Exec {
+                client_uri: read.one_node(node)?,
+                server_uri: None,
+            },
+            ("EXEC", [server], [node]) => Command::Exec {
+                client_uri: read.one_node(node)?,
+                server_uri: Some(read.server(server)?),
+            },
+            ("GET", [], [_, ..]) => Command::Get {
+                client_uris: read.nodes(&others)?,
+            },
+            ("SHOW", [server], []) => Command::Show {
+                server_uri: read.server(server)?,
+            },
+            ("CONT", [server], []) => Command::Cont {
+                server_uri: read.server(server)?,
+            },
+            ("END", [], []) => Command::End,
+            ("DEFAULT", [server], [moid]) => Command::Default {
+                server_uri: read.server(server)?,
+                moid: read.moid(moid)?,
+            },
+            ("SUB", [server], [node]) => Command::Sub {
+                server_uri: read.server(server)?,
+                client_uri: read.node(node)?,
+            },
+            ("UNSUB", [], [node]) => Command::Unsub {
+                client_uri: read.node(node)?,
+            },
+            _ => return Err(CommandError::Parameters { command, expected }),
+        })
+    }
+
+    /// The array of name and parameters, in the order of the fields.
     pub fn to_parts(&self) -> Vec<String> {
-        todo!()
+        let mut parts = vec![self.name().to_owned()];
+        match self {
+            Command::HGet {
+                server_uri,
+                client_uri,
+            } => {
+                parts.push(server_uri.clone());
+                parts.extend(client_uri.iter().map(ClientUri::to_string));
+            }
+            Command::HPut {
+                server_uri,
+                client_uris,
+            }
+            | Command::HPost {
+                server_uri,
+                client_uris,
+            } => {
+                parts.push(server_uri.clone());
+                parts.extend(client_uris.iter().map(ClientUri::to_string));
+            }
+            Command::Exec {
+                client_uri,
+                server_uri,
+            } => {
+                parts.push(client_uri.to_string());
+                parts.extend(server_uri.clone());
+            }
+            Command::Get { client_uris } => {
+                parts.extend(client_uris.iter().map(ClientUri::to_string))
+            }
+            Command::Delete { client_uri } | Command::Unsub { client_uri } => {
+                parts.push(client_uri.to_string())
+            }
+            Command::Show { server_uri } | Command::Cont { server_uri } => {
+                parts.push(server_uri.clone())
+            }
+            Command::Default { server_uri, moid } => {
+                parts.extend([server_uri.clone(), moid.clone()])
+            }
+            Command::Sub {
+                server_uri,
+                client_uri,
+            } => {
+                parts.extend([server_uri.clone(), client_uri.to_string()]);
+            }
+            Command::End => {}
+        }
+        parts
     }
 }
 
 impl CommandError {
     /// 501 for an unknown command, 414 for a URI that is too long, else 400.
     pub fn status(&self) -> StatusCode {
-        todo!()
+        match self {
+            CommandError::Unknown { .. } => StatusCode::NOT_IMPLEMENTED,
+            CommandError::Uri {
+                source: UriError::TooLong { .. },
+                ..
+            } => StatusCode::URI_TOO_LONG,
+            CommandError::ServerUri { limit, bytes, .. } if bytes > limit => {
+                StatusCode::URI_TOO_LONG
+            }
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+/// Each command and its parameters, for error messages; what is accepted stands in [`Command::parse_within`].
+const COMMANDS: &[(&str, &str)] = &[
+    ("HGET", "a ServerURI and at most one ClientURI"),
+    ("HPUT", "a ServerURI and at least one ClientURI"),
+    ("HPOST", "a ServerURI and at least one ClientURI"),
+    ("DELETE", "one ClientURI"),
+    ("EXEC", "one ClientURI and at most one ServerURI"),
+    ("GET", "at least one ClientURI"),
+    ("SHOW", "one ServerURI"),
+    ("CONT", "one ServerURI"),
+    ("END", "no parameters"),
+    ("DEFAULT", "a ServerURI and a MOID"),
+    ("SUB", "a ServerURI and a ClientURI"),
+    ("UNSUB", "one ClientURI"),
+];
+
+/// True for `http:` and `https:`, the only schemes of a ServerURI.
+pub(crate) fn is_server_uri(text: &str) -> bool {
+    ["http://", "https://"].iter().any(|scheme| {
+        text.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
+}
+
+/// True if a text could be sent in a request line.
+pub(crate) fn is_printable(text: &str) -> bool {
+    !text.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// Reads the parameters of one command.
+struct Reader<'a> {
+    command: &'static str,
+    limits: &'a Limits,
+}
+
+impl Reader<'_> {
+    fn server(&self, text: &str) -> Result<String, CommandError> {
+        let (command, limit, bytes) = (self.command, self.limits.uri_bytes, text.len());
+        if bytes > limit || !is_printable(text) {
+            return Err(CommandError::ServerUri {
+                command,
+                limit,
+                bytes,
+            });
+        }
+        Ok(text.to_owned())
+    }
+
+    fn node(&self, text: &str) -> Result<ClientUri, CommandError> {
+        ClientUri::parse_within(text, self.limits).map_err(|source| CommandError::Uri {
+            command: self.command,
+            source,
+        })
+    }
+
+    /// A target that must be one node.
+    // choice: wildcards in a writing command are for DELETE alone.
+    fn one_node(&self, text: &str) -> Result<ClientUri, CommandError> {
+        let uri = self.node(text)?;
+        match uri.has_wildcard() {
+            true => Err(CommandError::Wildcard {
+                command: self.command,
+            }),
+            false => Ok(uri),
+        }
+    }
+
+    fn nodes(&self, texts: &[&str]) -> Result<Vec<ClientUri>, CommandError> {
+        texts.iter().map(|text| self.node(text)).collect()
+    }
+
+    fn moid(&self, text: &str) -> Result<String, CommandError> {
+        match is_name(text, self.limits) && !text.contains(['/', '?']) {
+            true => Ok(text.to_owned()),
+            false => Err(CommandError::Moid {
+                command: self.command,
+                moid: excerpt(text),
+            }),
+        }
     }
 }

@@ -30,13 +30,15 @@ pub mod media;
 mod json;
 
 pub use alert::{Alert, Mark};
-pub use bootstrap::{Account, AccountAuth, BootstrapDocument};
+pub use bootstrap::{Account, AccountAuth, BootstrapDocument, Secret};
+pub use bootstrap::{BootstrapError, DACMO_MOID, DEVINFO_MOID, DMACC_MOID, SESSION_INFO_MOID};
 pub use client_uri::{
     ClientUri, InstanceId, InstanceSelector, NodeValue, Query, Segment, UriError,
 };
 pub use command::{Command, CommandError};
 pub use ddf::{AccessTypes, Ddf, DdfError, DdfNode, Occurrence, Scope};
 pub use header::{HEADER_ACCEPT, HEADER_DEV_ID};
+pub use json::JsonError;
 pub use limits::Limits;
 pub use media::{MEDIA_INITIATION, MEDIA_REQUEST, MEDIA_RESPONSE};
 pub use notification::{Bearer, Notification, NotificationError};

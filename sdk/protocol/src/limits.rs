@@ -55,3 +55,8 @@ impl Default for Limits {
         Self::DEFAULT
     }
 }
+
+/// What an error message quotes of an input: enough to find it, too little to flood a log.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(48).collect()
+}
