@@ -1,1 +1,230 @@
-//! (being built)
+//! Who is it: the device's anchors and identity for one authority, and the TLS that uses them.
+//!
+//! The only room that names rustls. TLS 1.3 and 1.2 with AEAD suites, X25519MLKEM768 preferred. A server
+//! is believed because of the anchors of the one authority it is asked to be, never because of those of
+//! another authority, and never because of the web's. Nothing is resumed: no ticket outlives a certificate,
+//! an identity or an authority.
+
+mod error;
+mod identity;
+mod verify;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::authority::Authority;
+
+pub use error::CertificateError;
+pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
+
+use error::Situation;
+use identity::Presenter;
+
+/// What the device needs to talk to the servers of ONE authority: the anchors that vouch for them, and
+/// what the device shows them. Made once for an account, used for any number of connections.
+pub struct Trust {
+    authority: Authority,
+    /// Everything but the presenter of the identity, which is made for each connection.
+    config: ClientConfig,
+    identity: Option<Arc<dyn IdentitySource>>,
+}
+
+impl Trust {
+    /// Servers of `authority` chain to one of `anchors_der` (X.509, DER); the device shows them
+    /// `identity` when they ask for it.
+    pub fn new(
+        authority: Authority,
+        anchors_der: &[Vec<u8>],
+        identity: Option<Arc<dyn IdentitySource>>,
+    ) -> Result<Self, CertificateError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = verify::by_anchors(anchors_der, &provider)?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| CertificateError::Device {
+                reason: e.to_string(),
+            })?
+            .with_webpki_verifier(verifier)
+            .with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            authority,
+            config,
+            identity,
+        })
+    }
+
+    /// Whose servers these anchors vouch for.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Whether the device has a certificate to show to servers of this authority.
+    pub fn has_identity(&self) -> bool {
+        self.identity.is_some()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("authority", &self.authority)
+            .field("identity", &self.has_identity())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs the TLS handshake over `stream` with a server that must prove to be `server_name` (a DNS name, or
+/// an IP address without brackets) by a chain to an anchor in `trust`. Gives up after `deadline`.
+pub async fn connect(
+    stream: TcpStream,
+    server_name: &str,
+    trust: &Trust,
+    deadline: Duration,
+) -> Result<Channel, CertificateError> {
+    let name =
+        ServerName::try_from(server_name.to_owned()).map_err(|_| CertificateError::ServerName {
+            name: server_name.to_owned(),
+        })?;
+    let presenter = Arc::new(Presenter::new(trust.identity.clone()));
+    let mut config = trust.config.clone();
+    config.client_auth_cert_resolver = presenter.clone();
+
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
+    let outcome = tokio::time::timeout(deadline, handshake)
+        .await
+        .map_err(|_| CertificateError::TimedOut {
+            milliseconds: deadline.as_millis(),
+        })?;
+    let situation = Situation {
+        server_name: server_name.to_owned(),
+        asked_for_identity: presenter.was_asked(),
+        has_identity: trust.has_identity(),
+    };
+    match outcome {
+        Ok(stream) => Ok(Channel {
+            authority: trust.authority.clone(),
+            situation,
+            stream,
+        }),
+        Err(error) => Err(CertificateError::from_io(error, &situation)),
+    }
+}
+
+/// An encrypted connection to a server that has proved to be `authority()`.
+pub struct Channel {
+    authority: Authority,
+    situation: Situation,
+    stream: TlsStream<TcpStream>,
+}
+
+impl Channel {
+    /// Who the server is.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Whether the server asked for the device's certificate and got it. OMA DM 2.0 wants both sides to
+    /// be authenticated: without this, the server has to authenticate the device by other means.
+    pub fn is_mutual(&self) -> bool {
+        self.situation.asked_for_identity && self.situation.has_identity
+    }
+
+    /// `TLS 1.3` or `TLS 1.2`, and the cipher suite: for reports.
+    pub fn description(&self) -> String {
+        let (_, tls) = self.stream.get_ref();
+        let version = match tls.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
+        };
+        let group = tls
+            .negotiated_key_exchange_group()
+            .map(|g| format!("{:?}", g.name()));
+        let suite = tls
+            .negotiated_cipher_suite()
+            .map(|s| format!("{:?}", s.suite()));
+        [Some(version.to_owned()), group, suite]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// In TLS 1.3 a server refuses the device's certificate only after the handshake: say so in words.
+    fn explain(&self, error: io::Error) -> io::Error {
+        if error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            let kind = error.kind();
+            io::Error::new(kind, CertificateError::from_io(error, &self.situation))
+        } else {
+            error
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({}, {})", self.authority, self.description())
+    }
+}
+
+impl AsyncRead for Channel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        polled.map_err(|e| self.explain(e))
+    }
+}
+
+impl AsyncWrite for Channel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        polled.map_err(|e| self.explain(e))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        polled.map_err(|e| self.explain(e))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        polled.map_err(|e| self.explain(e))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        polled.map_err(|e| self.explain(e))
+    }
+}
