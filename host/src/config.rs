@@ -27,6 +27,9 @@ pub struct Config {
     /// Every limit.
     #[serde(default)]
     pub limits: Limits,
+    /// Only for tests of bailiwick itself. Unfit for devices; `status` shows what is set here.
+    #[serde(default)]
+    pub testing: Testing,
 }
 
 /// Where a plug-in lies and what the operator says about it.
@@ -64,6 +67,25 @@ pub enum Isolation {
     Required,
     /// Enforce what the kernel offers; `status` shows what is missing.
     BestEffort,
+}
+
+/// Switches that make a daemon worse on purpose, so that a test can show that it notices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Testing {
+    /// Whether a commit survives a power cut.
+    pub durability: Durability,
+}
+
+/// Whether what the store has committed survives a power cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Durability {
+    /// A commit is on the disk when it returns.
+    #[default]
+    Full,
+    /// Nothing is ever synchronised to the disk: the crash tests must find damage with this. Unfit for devices.
+    Off,
 }
 
 /// Every limit of the daemon. Times in milliseconds, sizes in bytes.

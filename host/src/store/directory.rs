@@ -1,0 +1,123 @@
+//! The state directory: made durably, private to the daemon, used by one daemon at a time.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::FlockOperation;
+
+use super::{Durability, StoreError};
+
+/// The database; SQLite puts `-wal` and `-shm` beside it.
+pub(super) const DATABASE: &str = "store.sqlite";
+/// Locked as long as a daemon works here.
+const LOCK: &str = "store.lock";
+
+/// Held as long as the store is open; the system releases it with the process, however that ends.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Makes the directory and the empty database where they are missing, and takes the lock.
+pub(super) fn prepare(directory: &Path, durability: Durability) -> Result<Lock, StoreError> {
+    let made = make_directory(directory)?;
+    check_owner_and_mode(directory)?;
+    let lock = lock(directory)?;
+    make_file(&directory.join(DATABASE))?;
+    if durability == Durability::Full {
+        sync(directory)?;
+        if let (true, Some(parent)) = (made, directory.parent()) {
+            sync(if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            })?;
+        }
+    }
+    Ok(lock)
+}
+
+/// Whether the directory had to be made. Its parent must exist: a mistyped path is not to be obeyed.
+fn make_directory(directory: &Path) -> Result<bool, StoreError> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) => Err(problem(
+            directory,
+            format!("the state directory cannot be made: {e}"),
+        )),
+    }
+}
+
+fn check_owner_and_mode(directory: &Path) -> Result<(), StoreError> {
+    let found = fs::metadata(directory).map_err(|e| problem(directory, e.to_string()))?;
+    if !found.is_dir() {
+        return Err(problem(
+            directory,
+            "the state directory is not a directory".to_owned(),
+        ));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let text = format!(
+            "the state directory belongs to user {}; run bailiwick as that user, or change its owner",
+            found.uid()
+        );
+        return Err(problem(directory, text));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).map_err(|e| {
+            problem(
+                directory,
+                format!("cannot be made private (mode 0700): {e}"),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+fn lock(directory: &Path) -> Result<Lock, StoreError> {
+    let file = make_file(&directory.join(LOCK))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse {
+            directory: directory.to_owned(),
+        }),
+        Err(e) => Err(problem(
+            &directory.join(LOCK),
+            format!("cannot be locked: {e}"),
+        )),
+    }
+}
+
+/// Opens a file for writing, made with mode 0600 if it is missing. Never follows a link.
+fn make_file(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull => StoreError::Full {
+                attempt: "make the store",
+            },
+            _ => problem(path, e.to_string()),
+        })
+}
+
+/// A new name in a directory survives a power cut only after this.
+fn sync(directory: &Path) -> Result<(), StoreError> {
+    File::open(directory)
+        .and_then(|opened| opened.sync_all())
+        .map_err(|e| problem(directory, format!("cannot be synchronised: {e}")))
+}
+
+fn problem(path: &Path, problem: String) -> StoreError {
+    StoreError::Directory {
+        path: path.to_owned(),
+        problem,
+    }
+}
