@@ -117,15 +117,17 @@ pub enum CommandError {
         /// What is wrong with it.
         source: UriError,
     },
-    /// A ServerURI that is too long or has blanks in it.
-    #[error("{command}: a ServerURI must be printable, without blanks, of at most {limit} bytes")]
+    /// An http or https URI that is too long, without a host, or with blanks in it.
+    #[error(
+        "{command}: a ServerURI has a host, no blanks, and at most {limit} bytes; this one has {bytes}"
+    )]
     ServerUri {
         /// The command.
         command: &'static str,
-        /// `Limits::uri_bytes`.
-        limit: usize,
         /// What was found.
         bytes: usize,
+        /// `Limits::uri_bytes`.
+        limit: usize,
     },
     /// A MOID that is none.
     #[error("{command}: {moid:?} is no MOID; write one such as urn:oma:mo:oma-dm-devinfo:1.2")]
@@ -186,7 +188,7 @@ impl Command {
         let (servers, others): (Vec<&str>, Vec<&str>) = parameters
             .iter()
             .map(String::as_str)
-            .partition(|text| is_server_uri(text));
+            .partition(|text| has_server_scheme(text));
         let read = Reader { command, limits };
         Ok(match (command, servers.as_slice(), others.as_slice()) {
             ("HGET", [server], []) => Command::HGet {
@@ -327,17 +329,22 @@ const COMMANDS: &[(&str, &str)] = &[
     ("UNSUB", "one ClientURI"),
 ];
 
-/// True for `http:` and `https:`, the only schemes of a ServerURI.
-pub(crate) fn is_server_uri(text: &str) -> bool {
+/// True if a text means to be a ServerURI: it has the scheme `http:` or `https:`.
+fn has_server_scheme(text: &str) -> bool {
     ["http://", "https://"].iter().any(|scheme| {
         text.get(..scheme.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     })
 }
 
-/// True if a text could be sent in a request line.
-pub(crate) fn is_printable(text: &str) -> bool {
-    !text.chars().any(|c| c.is_whitespace() || c.is_control())
+/// True if a text is a ServerURI: scheme, host, no blanks, not too long.
+pub(crate) fn is_server_uri(text: &str, limits: &Limits) -> bool {
+    let host = text.split_once("://").map_or("", |(_, rest)| rest);
+    has_server_scheme(text)
+        && text.len() <= limits.uri_bytes
+        && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+        && !host.is_empty()
+        && !host.starts_with(['/', '?', '#', ':'])
 }
 
 /// Reads the parameters of one command.
@@ -348,15 +355,14 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn server(&self, text: &str) -> Result<String, CommandError> {
-        let (command, limit, bytes) = (self.command, self.limits.uri_bytes, text.len());
-        if bytes > limit || !is_printable(text) {
-            return Err(CommandError::ServerUri {
-                command,
-                limit,
-                bytes,
-            });
+        match is_server_uri(text, self.limits) {
+            true => Ok(text.to_owned()),
+            false => Err(CommandError::ServerUri {
+                command: self.command,
+                bytes: text.len(),
+                limit: self.limits.uri_bytes,
+            }),
         }
-        Ok(text.to_owned())
     }
 
     fn node(&self, text: &str) -> Result<ClientUri, CommandError> {

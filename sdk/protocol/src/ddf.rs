@@ -130,6 +130,14 @@ pub enum DdfError {
         /// What was found, shortened.
         found: String,
     },
+    /// Two children of one name, or two unnamed ones: no path could tell them apart.
+    #[error("node {node:?} has two children {child:?}; name them differently")]
+    Ambiguous {
+        /// The parent, as in `NodeName`, shortened.
+        node: String,
+        /// The name, or `<x>`.
+        child: String,
+    },
     /// A node that the DDF does not describe.
     #[error("the DDF knows no node {node:?}; remove it")]
     UnknownNode {
@@ -165,6 +173,9 @@ pub enum DdfError {
         expected: Occurrence,
     },
 }
+
+/// How the specification writes a node whose name is given at creation.
+const UNNAMED: &str = "<x>";
 
 impl Ddf {
     /// Reads a DDF document. Tolerated: a missing `NodeName`, `DDFName`, `DFProperties` or any optional element, a DOCTYPE,
@@ -204,11 +215,16 @@ impl Ddf {
 impl DdfNode {
     /// The description of a child with this name.
     pub fn child(&self, name: &str) -> Option<&DdfNode> {
-        let named = self
-            .children
+        self.children.get(self.child_index(name)?)
+    }
+
+    fn child_index(&self, name: &str) -> Option<usize> {
+        let named = |child: &DdfNode| child.name.as_deref() == Some(name);
+        let unnamed = |child: &DdfNode| child.name.is_none();
+        self.children
             .iter()
-            .find(|child| child.name.as_deref() == Some(name));
-        named.or_else(|| self.children.iter().find(|child| child.name.is_none()))
+            .position(named)
+            .or_else(|| self.children.iter().position(unnamed))
     }
 
     /// True if it holds a value, false if it has children.

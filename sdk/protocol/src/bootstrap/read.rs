@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     client_uri::{ClientUri, UriError, is_name},
-    command::{is_printable, is_server_uri},
+    command::is_server_uri,
     limits::{Limits, excerpt},
     object::{MoItem, Node, ObjectError},
     value::{Format, Value, ValueError, decode_base64},
@@ -254,7 +254,7 @@ impl Reader<'_> {
 
     fn server_uri(&self, node: &str) -> Result<String, BootstrapError> {
         let uri = self.text(node)?;
-        match is_server_uri(&uri) && is_printable(&uri) && uri.len() <= self.limits.uri_bytes {
+        match is_server_uri(&uri, self.limits) {
             true => Ok(uri),
             false => Err(self.content(node, "an http or https URI")),
         }

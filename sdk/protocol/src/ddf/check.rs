@@ -1,6 +1,6 @@
 //! Nodes against their description.
 
-use super::{Ddf, DdfError, DdfNode};
+use super::{Ddf, DdfError, DdfNode, UNNAMED};
 use crate::{limits::excerpt, object::Node, value::Format};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,19 +63,20 @@ impl Check<'_> {
 
     fn counts(&self, parent: &[String], names: &BTreeSet<&str>) -> Result<(), DdfError> {
         let description = self.find(parent)?;
-        for child in &description.children {
-            let found = names
-                .iter()
-                .filter(|name| {
-                    description
-                        .child(name)
-                        .is_some_and(|known| std::ptr::eq(known, child))
-                })
-                .count();
+        let mut counts = vec![0; description.children.len()];
+        for index in names
+            .iter()
+            .filter_map(|name| description.child_index(name))
+        {
+            if let Some(count) = counts.get_mut(index) {
+                *count += 1;
+            }
+        }
+        for (child, found) in description.children.iter().zip(counts) {
             if !child.occurrence.allows(found) {
                 return Err(DdfError::WrongCount {
                     parent: self.text(parent),
-                    child: excerpt(child.name.as_deref().unwrap_or("<x>")),
+                    child: excerpt(child.name.as_deref().unwrap_or(UNNAMED)),
                     found,
                     expected: child.occurrence,
                 });

@@ -1,6 +1,6 @@
 //! DDF XML: first a bounded tree of elements, then its meaning. Entities beyond XML's own five are never expanded.
 
-use super::{AccessTypes, Ddf, DdfError, DdfNode, Occurrence, Scope};
+use super::{AccessTypes, Ddf, DdfError, DdfNode, Occurrence, Scope, UNNAMED};
 use crate::{
     limits::{Limits, excerpt},
     value::Format,
@@ -10,6 +10,7 @@ use quick_xml::{
     escape::resolve_predefined_entity,
     events::{BytesRef, Event},
 };
+use std::collections::BTreeSet;
 
 pub(super) fn ddf(bytes: &[u8], limits: &Limits) -> Result<Ddf, DdfError> {
     let tree = element_tree(bytes, limits)?;
@@ -36,11 +37,18 @@ fn node(element: &Element, budget: &mut usize, limits: &Limits) -> Result<DdfNod
         .collect::<Result<Vec<_>, _>>()?;
     let bare = Element::default();
     let properties = element.child("DFProperties").unwrap_or(&bare);
+    let here = || excerpt(name.as_deref().unwrap_or(UNNAMED));
     let unknown = |element, found: &str| DdfError::Content {
         element,
-        node: excerpt(name.as_deref().unwrap_or("<x>")),
+        node: here(),
         found: excerpt(found),
     };
+    if let Some(child) = repeated_name(&children) {
+        return Err(DdfError::Ambiguous {
+            node: here(),
+            child: excerpt(child),
+        });
+    }
     Ok(DdfNode {
         access: access(properties),
         format: match children.is_empty() {
@@ -57,6 +65,12 @@ fn node(element: &Element, budget: &mut usize, limits: &Limits) -> Result<DdfNod
         name,
         children,
     })
+}
+
+fn repeated_name(children: &[DdfNode]) -> Option<&str> {
+    let mut names = BTreeSet::new();
+    let repeated = children.iter().find(|child| !names.insert(&child.name))?;
+    Some(repeated.name.as_deref().unwrap_or(UNNAMED))
 }
 
 // choice: a node without AccessType can be read and nothing else.
