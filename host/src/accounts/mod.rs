@@ -1,1 +1,273 @@
-//! (being built)
+//! Whom we know: the DM accounts of the device, each with the anchors, the identity and the secrets for one
+//! Management Authority.
+//!
+//! What may be shown lies in the store; secrets lie in files of their own and are never part of an account's
+//! `Debug`, JSON or log lines. Choice of server: the account's `SrvURI`, always.
+
+mod bootstrap;
+mod error;
+mod secrets;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use bailiwick_protocol::bootstrap::DMACC_MOID;
+
+use crate::authority::{Authority, Instance};
+use crate::certificates::{FileIdentity, IdentitySource, Trust};
+use crate::permissions::{Access, Permissions};
+use crate::store::{Store, Table, tables};
+
+pub use bootstrap::{Bootstrapped, Change, Overwrite};
+pub use error::{AccountError, BootstrapError};
+pub use secrets::SecretName;
+
+use secrets::Secrets;
+
+/// The plug-in that shows accounts as instances of the DM Account object.
+pub const PLUGIN: &str = "account";
+
+/// One DM account: whom the device lets manage it, and how to reach and recognise them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its `SrvID`, as the authority that it makes.
+    pub authority: Authority,
+    /// `SrvURI`: where Package#1 goes; https.
+    pub srv_uri: String,
+    /// `Name`: for people.
+    pub name: String,
+    /// MIID of its DM Account instance.
+    pub miid: String,
+    /// `Auth/Trsp`: what the device shows to the authority's servers.
+    pub identity: IdentityRef,
+    /// `Ext/Anchor`: what the authority's servers chain to, DER.
+    #[serde(with = "base64_list")]
+    pub anchors_der: Vec<Vec<u8>>,
+    /// `Auth/Noti`: how the authority's notifications are recognised.
+    pub notification: Option<NotificationKey>,
+    /// `Auth/Bootstrap`: how the bootstrap server is reached again.
+    pub bootstrap_server: Option<BootstrapServer>,
+}
+
+/// What the device shows of itself, and where its key is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum IdentityRef {
+    /// Nothing: the server authenticates the device by other means.
+    None,
+    /// A certificate chain, and a key in a file.
+    File {
+        /// DER, the device's own certificate first.
+        #[serde(with = "base64_list")]
+        chain_der: Vec<Vec<u8>>,
+        /// The private key, PEM.
+        key: SecretName,
+    },
+}
+
+/// `Auth/Noti`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotificationKey {
+    /// `Type`.
+    pub kind: i64,
+    /// `Data`: AuthData of the digest.
+    #[serde(with = "base64_bytes")]
+    pub data: Vec<u8>,
+    /// `Secret` of the digest.
+    pub secret: SecretName,
+}
+
+/// `Auth/Bootstrap`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapServer {
+    /// `ServerURI`.
+    pub server_uri: String,
+    /// `SecMode`: whether certificates are used rather than a pre-shared key.
+    pub certificates: bool,
+    /// `ClientPubKey`.
+    #[serde(with = "base64_bytes")]
+    pub client_public: Vec<u8>,
+    /// `ServerPubKey`.
+    #[serde(with = "base64_bytes")]
+    pub server_public: Vec<u8>,
+    /// `ClientSecretKey`.
+    pub client_secret: SecretName,
+}
+
+impl Account {
+    /// Its instance of the DM Account object.
+    pub fn instance(&self) -> Instance {
+        Instance::new(DMACC_MOID, &self.miid)
+    }
+
+    /// The certificate that the device shows to the authority's servers, DER.
+    pub fn client_certificate(&self) -> Option<&[u8]> {
+        match &self.identity {
+            IdentityRef::None => None,
+            IdentityRef::File { chain_der, .. } => chain_der.first().map(Vec::as_slice),
+        }
+    }
+
+    /// Every secret that it refers to.
+    fn secrets(&self) -> impl Iterator<Item = &SecretName> {
+        let identity = match &self.identity {
+            IdentityRef::None => None,
+            IdentityRef::File { key, .. } => Some(key),
+        };
+        let notification = self.notification.as_ref().map(|noti| &noti.secret);
+        let bootstrap = self.bootstrap_server.as_ref().map(|b| &b.client_secret);
+        identity.into_iter().chain(notification).chain(bootstrap)
+    }
+}
+
+/// All accounts of the device; a cheap handle.
+#[derive(Clone)]
+pub struct Accounts {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    permissions: Permissions,
+    secrets: Secrets,
+    /// Made when an account is first used, forgotten when it changes.
+    trust: RefCell<BTreeMap<Authority, Rc<Trust>>>,
+    /// One change of accounts at a time: MIIDs and secret files are chosen by looking at what is there.
+    changing: Mutex<()>,
+}
+
+impl Accounts {
+    /// The accounts in `store`, with their secrets in `keys/` of the state directory. Removes secrets that no
+    /// account refers to: a bootstrap that lost power before its commit leaves them.
+    pub fn new(store: Store, permissions: Permissions, state: &Path) -> Result<Self, AccountError> {
+        let accounts = Self {
+            inner: Rc::new(Inner {
+                store,
+                permissions,
+                secrets: Secrets::in_state(state),
+                trust: RefCell::default(),
+                changing: Mutex::new(()),
+            }),
+        };
+        accounts
+            .inner
+            .secrets
+            .remove_all_but(&accounts.referenced()?)?;
+        Ok(accounts)
+    }
+
+    /// All accounts, in the order of their `SrvID`.
+    pub fn list(&self) -> Result<Vec<Account>, AccountError> {
+        let rows = self.inner.store.scan_json(Table::Accounts, "")?;
+        Ok(rows.into_iter().map(|(_, account)| account).collect())
+    }
+
+    /// The account of an authority.
+    pub fn get(&self, authority: &Authority) -> Result<Option<Account>, AccountError> {
+        let key = tables::key(&[authority.as_str()]);
+        Ok(self.inner.store.get_json(Table::Accounts, &key)?)
+    }
+
+    /// What the device needs to talk to the servers of an authority.
+    pub fn trust(&self, authority: &Authority) -> Result<Rc<Trust>, AccountError> {
+        if let Some(known) = self.inner.trust.borrow().get(authority) {
+            return Ok(known.clone());
+        }
+        let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
+            authority: authority.clone(),
+        })?;
+        let identity = match &account.identity {
+            IdentityRef::None => None,
+            IdentityRef::File { chain_der, key } => {
+                let file = FileIdentity::read(chain_der, &self.inner.secrets.path(key))?;
+                Some(Arc::new(file) as Arc<dyn IdentitySource>)
+            }
+        };
+        let trust = Rc::new(Trust::new(
+            authority.clone(),
+            &account.anchors_der,
+            identity,
+        )?);
+        self.inner
+            .trust
+            .borrow_mut()
+            .insert(authority.clone(), trust.clone());
+        Ok(trust)
+    }
+
+    /// Removes an account: its authority, its rights, its secrets, and what waits to be sent to it.
+    pub async fn remove(&self, authority: &Authority) -> Result<(), AccountError> {
+        let _one_at_a_time = self.inner.changing.lock().await;
+        let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
+            authority: authority.clone(),
+        })?;
+        let tx = self.inner.store.begin();
+        let permissions = &self.inner.permissions;
+        let operator = Authority::operator();
+        let permit = permissions.permit(&tx, &operator, Access::Write, &account.instance(), 0)?;
+        permissions.forget_instance(&tx, &permit)?;
+        permissions.remove_authority(&tx, authority)?;
+        tx.delete(Table::Accounts, &tables::key(&[authority.as_str()]));
+        for table in [Table::Alerts, Table::Results, Table::Sessions] {
+            tx.delete(table, &tables::key(&[authority.as_str()]));
+            tx.delete_prefix(table, &tables::prefix(&[authority.as_str()]))?;
+        }
+        tx.commit().await?;
+        self.inner.trust.borrow_mut().remove(authority);
+        self.inner.secrets.remove_all_but(&self.referenced()?)?;
+        tracing::info!(%authority, "account removed");
+        Ok(())
+    }
+
+    /// The secrets that accounts refer to.
+    fn referenced(&self) -> Result<BTreeSet<SecretName>, AccountError> {
+        let accounts = self.list()?;
+        Ok(accounts
+            .iter()
+            .flat_map(Account::secrets)
+            .cloned()
+            .collect())
+    }
+}
+
+/// Bytes as base64 in JSON.
+mod base64_bytes {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD
+            .decode(String::deserialize(from)?)
+            .map_err(|_| D::Error::custom("not base64"))
+    }
+}
+
+/// A list of bytes as base64 in JSON.
+mod base64_list {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(list: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(list.iter().map(|bytes| STANDARD.encode(bytes)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        let decoded = texts.into_iter().map(|text| STANDARD.decode(text));
+        decoded
+            .collect::<Result<_, _>>()
+            .map_err(|_| D::Error::custom("not base64"))
+    }
+}
