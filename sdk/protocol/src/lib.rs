@@ -30,8 +30,10 @@ pub mod media;
 mod json;
 
 pub use alert::{Alert, Mark};
-pub use bootstrap::{Account, AccountAuth, BootstrapDocument, Secret};
-pub use bootstrap::{BootstrapError, DACMO_MOID, DEVINFO_MOID, DMACC_MOID, SESSION_INFO_MOID};
+pub use bootstrap::{
+    Account, AccountAuth, BootstrapDocument, BootstrapError, DACMO_MOID, DEVINFO_MOID, DMACC_MOID,
+    SESSION_INFO_MOID, Secret,
+};
 pub use client_uri::{
     ClientUri, InstanceId, InstanceSelector, NodeValue, Query, Segment, UriError,
 };
@@ -40,7 +42,7 @@ pub use ddf::{AccessTypes, Ddf, DdfError, DdfNode, Occurrence, Scope};
 pub use header::{HEADER_ACCEPT, HEADER_DEV_ID};
 pub use json::JsonError;
 pub use limits::Limits;
-pub use media::{MEDIA_INITIATION, MEDIA_REQUEST, MEDIA_RESPONSE};
+pub use media::{MEDIA_DDF, MEDIA_INITIATION, MEDIA_NOTIFICATION, MEDIA_REQUEST, MEDIA_RESPONSE};
 pub use notification::{Bearer, Notification, NotificationError};
 pub use object::{MoItem, Node, ObjectError, Path};
 pub use package::{MoEntry, Package1, Package2, Package3, PackageError, Status};

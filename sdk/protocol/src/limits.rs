@@ -7,7 +7,8 @@
 pub struct Limits {
     /// Bytes of a Package#1, #2 or #3, or of a bootstrap document. Stops a peer from filling the memory.
     pub package_bytes: usize,
-    /// Bytes of one MO serialization body (the answer to an HGET). Stops a repository from filling the memory.
+    /// Bytes of one MO serialization body (the answer to an HGET), and of all paths in its list of nodes. Stops a
+    /// repository from filling the memory, and long names above many leaves from multiplying there.
     pub object_bytes: usize,
     /// Bytes of a Package#0. Stops a notification bearer from being used to carry bulk data.
     pub notification_bytes: usize,

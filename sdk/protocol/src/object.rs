@@ -96,6 +96,14 @@ pub enum ObjectError {
         /// What is allowed.
         limit: usize,
     },
+    /// Paths that take more than `Limits::object_bytes` when each node carries its own.
+    #[error(
+        "the paths of all nodes take more than {limit} bytes; use shorter names or fewer levels"
+    )]
+    LongPaths {
+        /// What is allowed.
+        limit: usize,
+    },
     /// More nodes than `Limits::nodes`.
     #[error("more than {limit} nodes; send less at once")]
     TooMany {
@@ -159,6 +167,7 @@ impl MoItem {
         let mut reader = TreeReader {
             limits,
             path: Vec::new(),
+            path_bytes: 0,
             nodes: Vec::new(),
         };
         reader.visit(start, description)?;
@@ -246,6 +255,8 @@ fn locate<'a>(
 struct TreeReader<'a> {
     limits: &'a Limits,
     path: Path,
+    /// Bytes of all paths in `nodes`: thousands of leaves below a few long names cost far more than their JSON.
+    path_bytes: usize,
     nodes: Vec<Node>,
 }
 
@@ -255,24 +266,16 @@ impl TreeReader<'_> {
         json: &serde_json::Value,
         description: Option<&DdfNode>,
     ) -> Result<(), ObjectError> {
-        if self.nodes.len() >= self.limits.nodes {
-            return Err(ObjectError::TooMany {
-                limit: self.limits.nodes,
-            });
-        }
         let format = description.map(|node| node.format);
         match (json, format) {
             (serde_json::Value::Object(_), Some(leaf)) if leaf != Format::Node => {
                 Err(self.kind("a leaf, one JSON value"))
             }
             (serde_json::Value::Object(members), _) => {
-                self.push(None);
+                self.push(None)?;
                 self.visit_members(members, description)
             }
-            (_, Some(Format::Node)) if json.is_null() || json == "" => {
-                self.push(None);
-                Ok(())
-            }
+            (_, Some(Format::Node)) if json.is_null() || json == "" => self.push(None),
             (_, Some(Format::Node)) => Err(self.kind("an interior node, a JSON object")),
             _ => {
                 let value = Value::from_json(json, format, self.limits).map_err(|source| {
@@ -281,8 +284,7 @@ impl TreeReader<'_> {
                         source,
                     }
                 })?;
-                self.push(Some(value));
-                Ok(())
+                self.push(Some(value))
             }
         }
     }
@@ -311,11 +313,27 @@ impl TreeReader<'_> {
         Ok(())
     }
 
-    fn push(&mut self, value: Option<Value>) {
+    fn push(&mut self, value: Option<Value>) -> Result<(), ObjectError> {
+        let limits = self.limits;
+        let names = self.path.iter();
+        self.path_bytes += names
+            .map(|name| size_of::<String>() + name.len())
+            .sum::<usize>();
+        if self.path_bytes > limits.object_bytes {
+            return Err(ObjectError::LongPaths {
+                limit: limits.object_bytes,
+            });
+        }
+        if self.nodes.len() >= limits.nodes {
+            return Err(ObjectError::TooMany {
+                limit: limits.nodes,
+            });
+        }
         self.nodes.push(Node {
             path: self.path.clone(),
             value,
         });
+        Ok(())
     }
 
     fn kind(&self, expected: &'static str) -> ObjectError {

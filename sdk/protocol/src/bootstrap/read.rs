@@ -38,7 +38,7 @@ pub enum BootstrapError {
     #[error("no account; add an item with the ClientURI {DMACC_MOID}//")]
     NoAccount,
     /// A required node is missing.
-    #[error("item {item}: the account lacks {node}; add it")]
+    #[error("item {item}: the account lacks {node:?}; add it")]
     Missing {
         /// Counted from 0.
         item: usize,
@@ -46,7 +46,7 @@ pub enum BootstrapError {
         node: String,
     },
     /// A node that is not what it must be.
-    #[error("item {item}: {node} must be {expected}")]
+    #[error("item {item}: {node:?} must be {expected}")]
     Content {
         /// Counted from 0.
         item: usize,
@@ -56,7 +56,7 @@ pub enum BootstrapError {
         expected: &'static str,
     },
     /// A leaf that cannot be read.
-    #[error("item {item}: {node}: {source}")]
+    #[error("item {item}: {node:?}: {source}")]
     Value {
         /// Counted from 0.
         item: usize,

@@ -251,7 +251,7 @@ fn documents_that_are_refused() {
 #[test]
 fn secrets_never_show() {
     let shown = format!("{:?} {:#?}", full(), full());
-    assert!(shown.contains("Secret(9 bytes)"), "{shown}");
+    assert!(shown.contains("Secret(…)"), "{shown}");
     for secret in ["hush-bootstrap", "hush-noti", "hush-trsp"] {
         let as_list = format!("{:?}", secret.as_bytes());
         assert!(

@@ -125,6 +125,24 @@ fn huge_names() {
     assert!(ClientUri::parse(&format!("urn:x:1//{}", "a/".repeat(1_000))).is_err());
 }
 
+#[test]
+fn thousands_of_leaves_below_long_names() {
+    let name = "n".repeat(250);
+    let leaves: Vec<String> = (0..19_900).map(|i| format!("\"{i}\":0")).collect();
+    let open = format!("{{\"{name}\":").repeat(25);
+    let item = format!(
+        r#"{{"MOData":{open}{{{}}}{}}}"#,
+        leaves.join(","),
+        "}".repeat(25)
+    );
+    let items = MoItem::parse_all(item.as_bytes(), &Limits::default()).unwrap();
+    let limit = Limits::default().object_bytes;
+    assert_eq!(
+        items[0].nodes(&[], None, &Limits::default()),
+        Err(ObjectError::LongPaths { limit })
+    );
+}
+
 /// A DDF whose root has this many named children and an unnamed one.
 fn wide_ddf(named: usize) -> String {
     let children: String = (0..named)
