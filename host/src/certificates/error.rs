@@ -278,10 +278,11 @@ impl CertificateError {
     }
 }
 
+/// Names as people write them; the library wraps each in its kind: `DnsName("dm.example")`.
 fn list(names: &[String]) -> String {
-    if names.is_empty() {
-        "no name at all".to_owned()
-    } else {
-        names.join(", ")
+    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    match names {
+        [] => "no name at all".to_owned(),
+        names => names.iter().map(bare).collect::<Vec<_>>().join(", "),
     }
 }

@@ -9,6 +9,11 @@ mod error;
 mod identity;
 mod verify;
 
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
