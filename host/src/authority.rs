@@ -63,7 +63,10 @@ pub struct Instance {
 impl Instance {
     /// The instance `miid` of `moid`.
     pub fn new(moid: impl Into<String>, miid: impl Into<String>) -> Self {
-        Self { moid: moid.into(), miid: miid.into() }
+        Self {
+            moid: moid.into(),
+            miid: miid.into(),
+        }
     }
 }
 

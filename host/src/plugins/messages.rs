@@ -46,6 +46,7 @@ pub enum Interface {
 }
 
 /// What a call asks a plug-in to do.
+#[allow(missing_docs, reason = "the fields are named and documented in wit/")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Operation {
     /// A cheap self test.
@@ -55,15 +56,33 @@ pub enum Operation {
     /// Instances that the plug-in brings itself.
     Instances { moid: String },
     /// Make an instance.
-    Create { moid: String, miid: String, initial: Vec<Node> },
+    Create {
+        moid: String,
+        miid: String,
+        initial: Vec<Node>,
+    },
     /// Delete an instance.
     DeleteInstance { moid: String, miid: String },
     /// Read a subtree.
-    Read { moid: String, miid: String, path: Vec<String>, max_nodes: u32, names_only: bool },
+    Read {
+        moid: String,
+        miid: String,
+        path: Vec<String>,
+        max_nodes: u32,
+        names_only: bool,
+    },
     /// Change an instance, all or nothing.
-    Apply { moid: String, miid: String, changes: Vec<Change> },
+    Apply {
+        moid: String,
+        miid: String,
+        changes: Vec<Change>,
+    },
     /// Run an executable node.
-    Execute { moid: String, miid: String, path: Vec<String> },
+    Execute {
+        moid: String,
+        miid: String,
+        path: Vec<String>,
+    },
     /// Environment: who the device is.
     Identity,
     /// Environment: named facts.
@@ -71,7 +90,11 @@ pub enum Operation {
     /// Transport: bearers that can be dialled over now.
     Bearers,
     /// Transport: connect.
-    Dial { host: String, port: u16, preferred: Bearer },
+    Dial {
+        host: String,
+        port: u16,
+        preferred: Bearer,
+    },
 }
 
 /// One element of an all-or-nothing change.
@@ -102,8 +125,13 @@ pub enum Output {
     Facts(Vec<(String, String)>),
     /// `Bearers`.
     Bearers(Vec<Bearer>),
-    /// `Dial`: the number of a connection that the host holds, and what it runs over.
-    Dialled { connection: u32, bearer: Bearer },
+    /// `Dial`.
+    Dialled {
+        /// Number of a connection that the host holds.
+        connection: u32,
+        /// What it runs over.
+        bearer: Bearer,
+    },
 }
 
 /// What became of an EXEC.
@@ -186,4 +214,229 @@ pub enum PluginError {
     /// For logs only.
     #[error("failed: {}", .0.as_deref().unwrap_or("no details"))]
     Other(Option<String>),
+}
+
+/// From the host to a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Make a sandbox; the descriptor of its compiled code rides along.
+    Load {
+        /// Its number.
+        slot: Slot,
+        /// What it is and may do.
+        sandbox: Box<SandboxSpec>,
+    },
+    /// Call a plug-in.
+    Call {
+        /// Number of the call.
+        call: u64,
+        /// Which sandbox.
+        slot: Slot,
+        /// Milliseconds until the call ends, one way or the other.
+        deadline_ms: u32,
+        /// What the session of the authority runs over.
+        bearer: Option<Bearer>,
+        /// What to do.
+        operation: Operation,
+    },
+    /// The answer to an import.
+    Reply {
+        /// Number of the import.
+        import: u64,
+        /// The answer.
+        result: Result<ImportReply, PluginError>,
+    },
+    /// Drop a sandbox.
+    Unload {
+        /// Which.
+        slot: Slot,
+    },
+}
+
+/// From a worker to the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The process has locked itself in and waits.
+    Ready,
+    /// A call has ended.
+    Done {
+        /// Number of the call.
+        call: u64,
+        /// How.
+        result: Result<Output, Failure>,
+    },
+    /// A plug-in calls the host.
+    Import {
+        /// Number of the import.
+        import: u64,
+        /// The call that it happens in.
+        call: u64,
+        /// What it asks for.
+        request: ImportRequest,
+    },
+    /// A plug-in writes a log line.
+    Log {
+        /// Which sandbox.
+        slot: Slot,
+        /// 0 trace to 4 error.
+        level: u8,
+        /// Cut to size, free of control characters.
+        message: String,
+    },
+}
+
+/// A sandbox to be made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SandboxSpec {
+    /// Name of the plug-in, as in its manifest.
+    pub name: String,
+    /// Version of the plug-in, as in its manifest.
+    pub version: String,
+    /// Which world it must fit.
+    pub kind: Kind,
+    /// On whose behalf it runs; `None`: the device.
+    pub authority: Option<String>,
+    /// What is linked; nothing else is.
+    pub grants: Vec<Interface>,
+    /// Settings, sorted by key.
+    pub config: Vec<(String, String)>,
+    /// What it may use up.
+    pub limits: SandboxLimits,
+}
+
+/// What a sandbox may use up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SandboxLimits {
+    /// Linear memory, bytes.
+    pub memory_bytes: usize,
+    /// Elements of all tables.
+    pub table_elements: usize,
+    /// Live resource handles.
+    pub handles: usize,
+    /// Bytes that one call into the host may make the host side allocate.
+    pub hostcall_bytes: usize,
+    /// Log bytes a second.
+    pub log_bytes_per_second: usize,
+    /// Nodes that one answer may hold.
+    pub nodes: u32,
+}
+
+/// Why a call brought no output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Failure {
+    /// The plug-in said so.
+    Plugin(PluginError),
+    /// The sandbox trapped and was dropped.
+    Trapped(String),
+    /// The deadline passed; the sandbox was dropped if the call had begun.
+    TimedOut,
+    /// The component cannot be run at all.
+    Unusable(String),
+}
+
+/// What a plug-in asks of the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "named and documented in wit/")]
+pub enum ImportRequest {
+    StorageGet {
+        key: String,
+    },
+    StorageScan {
+        prefix: String,
+    },
+    StorageCommit {
+        entries: Vec<(String, Option<Vec<u8>>)>,
+    },
+    RaiseAlert(super::AlertRequest),
+    Accounts,
+    Identity,
+    Facts {
+        names: Vec<String>,
+    },
+    Resolve {
+        host: String,
+    },
+    Connect {
+        candidates: Vec<Candidate>,
+        stagger_ms: u32,
+    },
+    Close {
+        connection: u32,
+    },
+    Interfaces,
+    ReadFile {
+        root: String,
+        path: String,
+        max_len: u32,
+    },
+    ListDir {
+        root: String,
+        path: String,
+    },
+    ReadLink {
+        root: String,
+        path: String,
+    },
+    Run {
+        command: String,
+        arguments: Vec<String>,
+    },
+}
+
+impl ImportRequest {
+    /// The interface that must have been granted.
+    pub fn interface(&self) -> Interface {
+        match self {
+            Self::StorageGet { .. } | Self::StorageScan { .. } | Self::StorageCommit { .. } => {
+                Interface::Storage
+            }
+            Self::RaiseAlert(_) => Interface::Notify,
+            Self::Accounts => Interface::Accounts,
+            Self::Identity | Self::Facts { .. } => Interface::Device,
+            Self::Resolve { .. } | Self::Connect { .. } | Self::Close { .. } | Self::Interfaces => {
+                Interface::Net
+            }
+            Self::ReadFile { .. }
+            | Self::ListDir { .. }
+            | Self::ReadLink { .. }
+            | Self::Run { .. } => Interface::Os,
+        }
+    }
+}
+
+/// What the host answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "named and documented in wit/")]
+pub enum ImportReply {
+    Done,
+    Value(Option<Vec<u8>>),
+    Entries(Vec<(String, Vec<u8>)>),
+    Accounts(Vec<super::AccountView>),
+    Identity(Box<Identity>),
+    Facts(Vec<(String, String)>),
+    Addresses(Vec<String>),
+    Connection {
+        number: u32,
+        peer: String,
+    },
+    Interfaces(Vec<(String, Bearer)>),
+    Bytes(Vec<u8>),
+    Names(Vec<String>),
+    Text(String),
+    Command {
+        exit_code: i32,
+        stdout: Vec<u8>,
+        stderr: Vec<u8>,
+    },
+}
+
+/// One address to try.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// IPv4 or IPv6 address, as text.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+    /// Network interface to leave by.
+    pub via: Option<String>,
 }

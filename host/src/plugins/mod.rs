@@ -3,11 +3,15 @@
 //! A sandbox is one (plug-in, authority). All sandboxes of an authority live in one worker process;
 //! both start with the first call and go when idle.
 
+pub mod budget;
+pub mod imports;
 pub mod messages;
+pub mod wire;
 
 use std::rc::Rc;
 
 use bailiwick_protocol::Ddf;
+use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Instance};
 use crate::store::Transaction;
@@ -76,7 +80,9 @@ pub enum CallError {
         milliseconds: u64,
     },
     /// It crashed too often and is not called again until the operator releases it.
-    #[error("plug-in {plugin} is quarantined for this authority after {traps} crashes; `bailiwick plugins release {plugin}` lets it try again")]
+    #[error(
+        "plug-in {plugin} is quarantined for this authority after {traps} crashes; `bailiwick plugins release {plugin}` lets it try again"
+    )]
     Quarantined {
         /// The plug-in.
         plugin: String,
@@ -97,4 +103,45 @@ pub enum CallError {
         /// The plug-in.
         plugin: String,
     },
+}
+
+/// What plug-ins reach of the rooms above, through privileged imports. Wired by `agent`.
+pub trait Services {
+    /// The accounts that a call on behalf of `who` may see: its own; for the operator and the device, all.
+    fn accounts(&self, who: &Authority) -> Result<Vec<AccountView>, PluginError>;
+    /// Queues a generic alert for `who`, within the transaction of the call.
+    fn raise_alert(
+        &self,
+        transaction: &Transaction,
+        who: &Authority,
+        alert: AlertRequest,
+    ) -> Result<(), PluginError>;
+}
+
+/// What may be shown of an account: nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// MIID of its DM Account instance.
+    pub miid: String,
+    /// `SrvID`.
+    pub srv_id: String,
+    /// `SrvURI`.
+    pub srv_uri: String,
+    /// For people.
+    pub name: String,
+    /// The client certificate that its sessions present, in DER.
+    pub client_certificate: Option<Vec<u8>>,
+}
+
+/// A generic alert that a plug-in raises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertRequest {
+    /// e.g. `urn:oma:at:scomo:1.0:OperationComplete`.
+    pub alert_type: String,
+    /// The node that it is about: MOID, MIID, path.
+    pub source: Option<(String, String, Vec<String>)>,
+    /// OMA's name of the severity.
+    pub mark: Option<String>,
+    /// Text for the data member.
+    pub data: Option<String>,
 }

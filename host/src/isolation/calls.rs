@@ -1,0 +1,167 @@
+//! Which system calls each role keeps. Where a list can be short, it lists what is allowed.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+use super::IsolationError;
+
+/// What a worker and the compiler need: their memory, their clock, the descriptors they were born with.
+const CONFINED: &[libc::c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_close,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_lseek,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_ppoll,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_membarrier,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_tgkill,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_getrandom,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+#[cfg(target_arch = "x86_64")]
+const CONFINED_OF_THE_ARCHITECTURE: &[libc::c_long] = &[libc::SYS_epoll_wait, libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const CONFINED_OF_THE_ARCHITECTURE: &[libc::c_long] = &[];
+
+/// What the host never needs and an intruder would like. It opens files, sockets and processes all the time,
+/// so its list says what is refused; Landlock bounds the rest.
+const REFUSED_TO_HOST: &[libc::c_long] = &[
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_move_mount,
+    libc::SYS_open_tree,
+    libc::SYS_fsopen,
+    libc::SYS_setns,
+    libc::SYS_unshare,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_mknodat,
+    libc::SYS_quotactl,
+    libc::SYS_syslog,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_personality,
+];
+
+/// The filter of a process that computes and talks to its parent, nothing else. Files may be opened for reading
+/// only where `reopen` says so (compiled code by its descriptor; Landlock refuses every path).
+pub(super) fn confined(reopen: bool) -> Result<BpfProgram, IsolationError> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CONFINED
+        .iter()
+        .chain(CONFINED_OF_THE_ARCHITECTURE)
+        .map(|call| (number(*call), Vec::new()))
+        .collect();
+    if reopen {
+        let read_only = SeccompCondition::new(
+            2,
+            SeccompCmpArgLen::Dword,
+            SeccompCmpOp::MaskedEq((libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64),
+            libc::O_RDONLY as u64,
+        )
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(refused)?;
+        rules.insert(number(libc::SYS_openat), vec![read_only]);
+    }
+    program(
+        rules,
+        SeccompAction::Errno(libc::EPERM as u32),
+        SeccompAction::Allow,
+    )
+}
+
+/// The filter of the host.
+pub(super) fn host() -> Result<BpfProgram, IsolationError> {
+    let rules = REFUSED_TO_HOST
+        .iter()
+        .map(|call| (number(*call), Vec::new()))
+        .collect();
+    program(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+    )
+}
+
+fn program(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    listed: SeccompAction,
+) -> Result<BpfProgram, IsolationError> {
+    let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(refused)?;
+    SeccompFilter::new(rules, otherwise, listed, architecture)
+        .and_then(BpfProgram::try_from)
+        .map_err(refused)
+}
+
+/// `c_long` is 64 bits wide on every architecture that seccompiler knows.
+fn number(call: libc::c_long) -> i64 {
+    call
+}
+
+fn refused(error: seccompiler::BackendError) -> IsolationError {
+    IsolationError::Refused {
+        what: "seccomp",
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,136 @@
+//! The roles of the one executable and what each may reach.
+
+use std::path::PathBuf;
+
+use rustix::process::Resource;
+
+use super::{
+    IsolationError, Protection, Reach, calls, judge, keep_memory_private, limit, restrict_calls,
+    restrict_paths,
+};
+use crate::config::{Config, Isolation};
+
+/// A process of the daemon; its name on the command line is `bailiwick role NAME`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Runs the plug-ins of one authority.
+    Worker,
+    /// Turns one component into machine code.
+    Compiler,
+}
+
+impl Role {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Worker => "worker",
+            Self::Compiler => "compiler",
+        }
+    }
+
+    /// The role of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Worker, Self::Compiler]
+            .into_iter()
+            .find(|role| role.name() == name)
+    }
+}
+
+/// What name resolution and the dynamic linker read.
+const SYSTEM_FILES: &[&str] = &[
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/run/systemd/resolve",
+    "/sys/class/net",
+    "/sys/devices",
+    "/proc/self",
+    "/proc/sys/vm",
+    "/sys/fs/cgroup",
+];
+
+/// Where shared libraries lie; needed to start the executable again in another role.
+const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+
+/// Locks the host in. Call it before the process has a second thread. `read` and `execute` are what the environments
+/// of the configuration were granted.
+pub fn host(
+    config: &Config,
+    read: &[PathBuf],
+    execute: &[PathBuf],
+) -> Result<Protection, IsolationError> {
+    keep_memory_private()?;
+    let mut reach = Reach::default();
+    reach.read.extend(SYSTEM_FILES.iter().map(PathBuf::from));
+    reach
+        .read
+        .extend(config.plugins.iter().map(|plugin| plugin.path.clone()));
+    reach.read.extend(read.iter().cloned());
+    reach.execute.extend(LIBRARIES.iter().map(PathBuf::from));
+    reach.execute.push(PathBuf::from("/proc/self/exe"));
+    reach.execute.extend(execute.iter().cloned());
+    reach.write.push(config.state.clone());
+    reach
+        .write
+        .extend(config.admin_socket.parent().map(PathBuf::from));
+    reach.write.push(PathBuf::from("/dev/null"));
+    reach.write.extend(notify_socket());
+    let protection = Protection {
+        landlock: restrict_paths(&reach, true)?,
+        seccomp: restrict_calls(&calls::host()?)?,
+    };
+    judge(protection, config.isolation)
+}
+
+/// The service manager's socket, where there is one in the file system.
+fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
+/// Locks a worker in, its threads included: one socket to the host is all that it keeps.
+///
+/// Landlock binds the calling thread and those it starts later, so `start_threads` runs between the two steps.
+pub fn worker(
+    wanted: Isolation,
+    start_threads: impl FnOnce(),
+) -> Result<Protection, IsolationError> {
+    keep_memory_private()?;
+    limit(Resource::Nofile, 64)?;
+    let landlock = restrict_paths(&Reach::default(), false)?;
+    start_threads();
+    let reopen = landlock != super::Enforcement::Missing;
+    judge(
+        Protection {
+            landlock,
+            seccomp: restrict_calls(&calls::confined(reopen)?)?,
+        },
+        wanted,
+    )
+}
+
+/// Locks the compiler in: it reads a component from one descriptor and writes code to another.
+pub fn compiler(
+    wanted: Isolation,
+    cpu_seconds: u64,
+    memory_bytes: u64,
+) -> Result<Protection, IsolationError> {
+    keep_memory_private()?;
+    limit(Resource::Nofile, 16)?;
+    limit(Resource::Cpu, cpu_seconds)?;
+    limit(Resource::As, memory_bytes)?;
+    let landlock = restrict_paths(&Reach::default(), false)?;
+    judge(
+        Protection {
+            landlock,
+            seccomp: restrict_calls(&calls::confined(false)?)?,
+        },
+        wanted,
+    )
+}

@@ -1,0 +1,81 @@
+//! How much a sandbox may write into the log: so many bytes a second, and a word about what was dropped.
+
+use std::time::{Duration, Instant};
+
+/// Longest line, bytes.
+const LINE: usize = 4096;
+
+/// A budget that refills every second.
+#[derive(Debug)]
+pub struct Budget {
+    per_second: usize,
+    left: usize,
+    refilled: Instant,
+    dropped: u64,
+}
+
+impl Budget {
+    /// `per_second` bytes a second.
+    pub fn new(per_second: usize) -> Self {
+        Self {
+            per_second,
+            left: per_second,
+            refilled: Instant::now(),
+            dropped: 0,
+        }
+    }
+
+    /// The line as it may be written: cut to 4 096 bytes, without control characters; `None`: the budget is spent.
+    pub fn admit(&mut self, line: &str) -> Option<String> {
+        if self.refilled.elapsed() >= Duration::from_secs(1) {
+            self.refilled = Instant::now();
+            self.left = self.per_second;
+        }
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .scan(0, |bytes, c| {
+                *bytes += c.len_utf8();
+                (*bytes <= LINE).then_some(c)
+            })
+            .collect();
+        if line.len() > self.left {
+            self.left = 0;
+            self.dropped += 1;
+            return None;
+        }
+        self.left -= line.len().max(1);
+        Some(match std::mem::take(&mut self.dropped) {
+            0 => line,
+            dropped => format!("{line} ({dropped} lines before this one were dropped)"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_cut_off_and_a_line_is_cleaned() {
+        let mut budget = Budget::new(100);
+        assert_eq!(budget.admit("a\nb\u{1b}c").as_deref(), Some("a b c"));
+        let admitted = (0..1000)
+            .filter(|_| budget.admit("0123456789").is_some())
+            .count();
+        assert!(admitted <= 9, "{admitted}");
+        assert_eq!(
+            Budget::new(100_000)
+                .admit(&"ü".repeat(5000))
+                .map(|line| line.len()),
+            Some(LINE)
+        );
+    }
+
+    #[test]
+    fn empty_lines_cost_as_well() {
+        let mut budget = Budget::new(10);
+        let admitted = (0..100).filter(|_| budget.admit("").is_some()).count();
+        assert!(admitted <= 10, "{admitted}");
+    }
+}
