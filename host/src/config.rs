@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `bailiwick.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,7 +59,7 @@ pub struct PolicyRule {
 }
 
 /// How strictly each process must lock itself in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// Refuse to start where the kernel cannot enforce Landlock and seccomp.

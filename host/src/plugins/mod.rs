@@ -4,8 +4,13 @@
 //! both start with the first call and go when idle.
 
 pub mod budget;
+pub mod cache;
+pub mod compile;
 pub mod imports;
+pub mod manifest;
 pub mod messages;
+mod process;
+mod supervisor;
 pub mod wire;
 
 use std::rc::Rc;
@@ -15,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::authority::{Authority, Instance};
 use crate::store::Transaction;
+
+pub use supervisor::{Plugins, PluginsError};
 
 pub use messages::{
     Bearer, Change, ExecOutcome, Identity, Interface, Kind, Operation, Output, PluginError,
@@ -144,4 +151,38 @@ pub struct AlertRequest {
     pub mark: Option<String>,
     /// Text for the data member.
     pub data: Option<String>,
+}
+
+/// An installed plug-in and how it does.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginStatus {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for.
+    pub kind: Kind,
+    /// The types that its manifest declares.
+    pub moids: Vec<String>,
+    /// What it may import.
+    pub grants: Vec<Interface>,
+    /// What it asked for in vain.
+    pub withheld: Vec<Interface>,
+    /// How it has done, by authority, since the host started.
+    pub sandboxes: Vec<SandboxStatus>,
+}
+
+/// How a plug-in has done for one authority.
+#[derive(Clone, Debug, Serialize)]
+pub struct SandboxStatus {
+    /// The authority.
+    pub authority: String,
+    /// Calls that have ended.
+    pub calls: u64,
+    /// Crashes in a row.
+    pub traps: u32,
+    /// Not called any more.
+    pub quarantined: bool,
+    /// The last failure, in words.
+    pub last_failure: Option<String>,
 }

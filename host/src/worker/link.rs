@@ -9,7 +9,7 @@ use super::imports::State;
 use crate::plugins::messages::Interface;
 
 /// The interface of `wit/` that an import names; `None` for one that is not a capability.
-pub(crate) enum Import {
+enum Import {
     /// A capability.
     Interface(Interface),
     /// Shared types, or WASI, which is never served: calling it traps.
@@ -19,7 +19,7 @@ pub(crate) enum Import {
 }
 
 /// Which capability the import `name` (as in the component, version included) stands for.
-pub(crate) fn classify(name: &str) -> Import {
+fn classify(name: &str) -> Import {
     if name.starts_with("wasi:") {
         return Import::Harmless;
     }
@@ -43,11 +43,10 @@ pub(crate) fn classify(name: &str) -> Import {
 }
 
 /// A sentence for each import that is not granted; empty: the component asks for no more than it may have.
-pub(crate) fn refusals<'a>(
-    imports: impl Iterator<Item = &'a str>,
-    grants: &[Interface],
-) -> Vec<String> {
+pub fn refusals(imports: &[impl AsRef<str>], grants: &[Interface]) -> Vec<String> {
     imports
+        .iter()
+        .map(AsRef::as_ref)
         .filter_map(|name| match classify(name) {
             Import::Harmless => None,
             Import::Interface(interface) if grants.contains(&interface) => None,
@@ -68,7 +67,7 @@ pub(super) fn linker(
         .imports(engine)
         .map(|(name, _)| name)
         .collect();
-    let refused = refusals(imports.into_iter(), grants);
+    let refused = refusals(&imports, grants);
     if !refused.is_empty() {
         return Err(wasmtime::Error::msg(refused.join("; ")));
     }

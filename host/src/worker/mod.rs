@@ -22,6 +22,7 @@ use crate::isolation;
 use crate::plugins::messages::{Failure, FromWorker, Slot, ToWorker};
 use crate::plugins::wire::WireError;
 use imports::Conversation;
+pub use link::refusals;
 use sandbox::{Job, Sandbox};
 use ticker::Ticker;
 
