@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Authority, Instance};
 use crate::store::Transaction;
 
-pub use supervisor::{Plugins, PluginsError};
+pub use supervisor::{Manifests, Plugins, PluginsError};
 
 pub use messages::{
     Bearer, Change, ExecOutcome, Identity, Interface, Kind, Operation, Output, PluginError,

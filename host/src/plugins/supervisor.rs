@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,10 @@ use super::cache::{CodeCache, Identity as CodeIdentity};
 use super::compile::{self, compile};
 use super::imports::net::{Connections, Target};
 use super::imports::storage::Namespace;
-use super::manifest::{Installed, ManifestError, read_bounded};
-use super::messages::{Failure, FromWorker, Kind, Operation, Output, SandboxSpec, ToWorker};
+use super::manifest::{Installed, ManifestError, Os, read_bounded};
+use super::messages::{
+    Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, ToWorker,
+};
 use super::process::{Active, Seat, Worker};
 use super::wire::WireError;
 use super::{Call, CallError, Class, PluginStatus, SandboxStatus, Services};
@@ -91,9 +94,15 @@ struct Health {
     last: Option<String>,
 }
 
-impl Plugins {
-    /// Reads the manifests of the configured plug-ins. Starts, compiles and verifies nothing yet.
-    pub fn start(config: &Config, services: Rc<dyn Services>) -> Result<Self, PluginsError> {
+/// The manifests of the configured plug-ins.
+pub struct Manifests {
+    installed: BTreeMap<Rc<str>, Rc<Installed>>,
+    classes: BTreeMap<String, Class>,
+}
+
+impl Manifests {
+    /// Reads them all.
+    pub fn read(config: &Config) -> Result<Self, PluginsError> {
         let mut installed: BTreeMap<Rc<str>, Rc<Installed>> = BTreeMap::new();
         let mut classes: BTreeMap<String, Class> = BTreeMap::new();
         for source in &config.plugins {
@@ -107,6 +116,43 @@ impl Plugins {
                 return Err(clash(&other.name, &plugin.name, "the same name"));
             }
         }
+        Ok(Self { installed, classes })
+    }
+
+    /// Directories that environments were granted: the host reads them on their behalf.
+    pub fn readable(&self) -> Vec<PathBuf> {
+        self.granted_os()
+            .flat_map(|os| os.roots.values().cloned())
+            .collect()
+    }
+
+    /// Programs that environments were granted: the host runs them on their behalf.
+    pub fn executable(&self) -> Vec<PathBuf> {
+        self.granted_os()
+            .flat_map(|os| {
+                os.commands
+                    .values()
+                    .filter_map(|argv| argv.first().map(PathBuf::from))
+            })
+            .collect()
+    }
+
+    fn granted_os(&self) -> impl Iterator<Item = &Os> {
+        self.installed
+            .values()
+            .filter(|plugin| plugin.grants.contains(&Interface::Os))
+            .map(|plugin| &plugin.os)
+    }
+}
+
+impl Plugins {
+    /// Serves what was read from the configuration. Starts, compiles and verifies nothing yet. Needs a `LocalSet`.
+    pub fn start(
+        config: &Config,
+        manifests: Manifests,
+        services: Rc<dyn Services>,
+    ) -> Result<Self, PluginsError> {
+        let Manifests { installed, classes } = manifests;
         let plugins = Self(Rc::new(Inner {
             limits: config.limits.clone(),
             isolation: config.isolation,
