@@ -51,13 +51,33 @@ fn deep_nesting() {
 
 #[test]
 fn brackets_in_strings_do_not_count() {
-    let text = format!(
-        r#"{{"CMD":[["{}\"[[","END"],["END"]]}}"#,
-        "[{".repeat(1_000)
-    );
+    let brackets = "[{,".repeat(10_000);
+    let text = format!(r#"{{"CMD":[["{brackets}\"{brackets}\\","END"],["END"]]}}"#);
     let package = Package2::parse(text.as_bytes(), &Limits::default()).unwrap();
     assert_eq!(package.commands.len(), 2);
     assert_eq!(package.commands[1], Ok(Command::End));
+}
+
+#[test]
+fn values_are_counted_before_they_are_built() {
+    let limits = Limits {
+        nodes: 10,
+        ..Limits::default()
+    };
+    let parse = |text: &str| {
+        Package2::parse(text.as_bytes(), &limits).map(|package| package.commands.len())
+    };
+    assert_eq!(parse(r#"{"CMD":[[],[],[]]}"#), Ok(3));
+    for text in [
+        r#"{"CMD":[1,2,3,4,5,6,7,8,9]}"#,
+        r#"{"CMD":[[[]],[[]],[[]]]}"#,
+    ] {
+        assert_eq!(
+            parse(text),
+            Err(JsonError::TooMany { limit: 10 }.into()),
+            "{text}"
+        );
+    }
 }
 
 #[test]
