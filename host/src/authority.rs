@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// The text form is the `SrvID` of the account, or `local:<name>`. It is made in two places only:
 /// `certificates`, from a verified server, and `local`, from a verified peer of a socket.
+///
+/// No `SrvID` can name a local application: one that starts like that (or with `server:`) is written
+/// `server:<SrvID>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Authority(String);
@@ -15,6 +18,9 @@ pub struct Authority(String);
 impl Authority {
     /// The authority whose account has this `SrvID`.
     pub fn server(srv_id: &str) -> Self {
+        if srv_id.starts_with("local:") || srv_id.starts_with("server:") {
+            return Self(format!("server:{srv_id}"));
+        }
         Self(srv_id.to_owned())
     }
 
@@ -74,5 +80,22 @@ impl fmt::Display for Instance {
     /// As a ClientURI of the root of the instance.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/", self.moid, self.miid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_server_identifier_is_taken_for_a_local_application() {
+        for srv_id in ["local:operator", "local:device", "local:", "server:local:operator"] {
+            let server = Authority::server(srv_id);
+            assert!(!server.is_local(), "{server}");
+            assert_ne!(server, Authority::operator());
+        }
+        assert_ne!(Authority::server("local:a"), Authority::server("server:local:a"));
+        assert_eq!(Authority::server("https://ma.example").as_str(), "https://ma.example");
+        assert!(Authority::local("app").is_local());
     }
 }

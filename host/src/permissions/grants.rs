@@ -1,160 +1,25 @@
 //! The rules: who holds which rights on an instance, from whom, until when. Pure: no store, no clock.
 //!
-//! * The owner holds all rights; nobody can take one away.
-//! * The owner, or a holder of Delegate, may grant. Only the owner gives Delegate on: a chain is at most
-//!   owner, delegate, grantee (choice; OMA DM 2.0 leaves the DACMO's rules open).
-//! * A grant never exceeds what its granter holds at the moment of the decision: rights, time, priority. A
-//!   granter that lost Delegate, or whose own grant has ended, grants nothing any more.
-//! * Nobody holds anything on a type that its account does not permit, and can then grant nothing either.
-//! * Device policy counts on instances that the device itself owns, and there alone.
+//! 1. The owner holds all rights, and nobody can take one away. So does the operator.
+//! 2. The owner, or a holder of Delegate, may grant. Only the owner gives Delegate itself: a chain is owner,
+//!    delegate, grantee and no longer (choice; the DACMO's rules are not in the OMA text at hand).
+//! 3. A grant never exceeds what its granter holds at the moment of the decision, in rights, time and
+//!    priority. If the granter's own grant has ended or lacks Delegate now, it gives nothing.
+//! 4. Nobody holds anything on a type that its account does not permit, nor can it then grant anything.
+//! 5. Device policy counts on instances that the device itself owns, and there alone.
+//! 6. A grant counts up to and including its last second.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::decision::{Precedence, Rule};
+use super::policy::Policy;
+use super::rights::{Access, Rights};
 use crate::authority::Authority;
 
-/// What a command needs on the instance that it addresses (OMA DM 2.0, access rights).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Access {
-    /// GET, HPUT, HPOST.
-    Read,
-    /// HGET, DELETE.
-    Write,
-    /// EXEC.
-    Execute,
-    /// Changing who else may do what.
-    Delegate,
-}
-
-impl Access {
-    /// All four, in the order of their bits.
-    pub const ALL: [Access; 4] = [
-        Access::Read,
-        Access::Write,
-        Access::Execute,
-        Access::Delegate,
-    ];
-
-    /// The word in the configuration and in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Access::Read => "read",
-            Access::Write => "write",
-            Access::Execute => "execute",
-            Access::Delegate => "delegate",
-        }
-    }
-}
-
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// A set of rights: 1 read, 2 write, 4 execute, 8 delegate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
-pub struct Rights(u8);
-
-impl Rights {
-    /// No right.
-    pub const NONE: Rights = Rights(0);
-    /// All four.
-    pub const ALL: Rights = Rights(15);
-
-    /// The set with these bits, or `None` if a bit means nothing.
-    pub fn from_bits(bits: u8) -> Option<Self> {
-        (bits <= Self::ALL.0).then_some(Self(bits))
-    }
-
-    /// The bit mask, as the DACMO shows it.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether the right is in the set.
-    pub fn contains(self, access: Access) -> bool {
-        self.0 & Self::from(access).0 != 0
-    }
-
-    /// Whether all of `others` are in the set.
-    pub fn contains_all(self, others: Rights) -> bool {
-        self.0 & others.0 == others.0
-    }
-
-    /// Whether no right is in the set.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The set together with `others`.
-    pub fn with(self, others: impl Into<Rights>) -> Rights {
-        Rights(self.0 | others.into().0)
-    }
-
-    /// The set without `others`.
-    pub fn without(self, others: impl Into<Rights>) -> Rights {
-        Rights(self.0 & !others.into().0)
-    }
-
-    /// What is in both sets.
-    pub fn and(self, others: Rights) -> Rights {
-        Rights(self.0 & others.0)
-    }
-}
-
-impl From<Access> for Rights {
-    fn from(access: Access) -> Self {
-        match access {
-            Access::Read => Rights(1),
-            Access::Write => Rights(2),
-            Access::Execute => Rights(4),
-            Access::Delegate => Rights(8),
-        }
-    }
-}
-
-impl FromIterator<Access> for Rights {
-    fn from_iter<I: IntoIterator<Item = Access>>(rights: I) -> Self {
-        rights.into_iter().fold(Rights::NONE, Rights::with)
-    }
-}
-
-impl TryFrom<u8> for Rights {
-    type Error = String;
-
-    fn try_from(bits: u8) -> Result<Self, String> {
-        Self::from_bits(bits).ok_or_else(|| format!("{bits} is not a set of rights (0 to 15)"))
-    }
-}
-
-impl From<Rights> for u8 {
-    fn from(rights: Rights) -> u8 {
-        rights.0
-    }
-}
-
-impl fmt::Display for Rights {
-    /// `read+write`, or `no right`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> = Access::ALL
-            .into_iter()
-            .filter(|a| self.contains(*a))
-            .map(Access::name)
-            .collect();
-        f.write_str(
-            if names.is_empty() {
-                "no right".to_owned()
-            } else {
-                names.join("+")
-            }
-            .as_str(),
-        )
-    }
-}
+/// The time where no clock can be trusted: every temporary grant has ended.
+pub const UNKNOWN_TIME: u64 = u64::MAX;
 
 /// Rights that an owner or a delegate gave an authority on an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +43,197 @@ pub struct InstanceRecord {
     pub owner: Authority,
     /// The plug-in that serves it.
     pub plugin: String,
-    /// Who else may do what.
+    /// Who else may do what. At most one from each granter to each authority.
     pub grants: Vec<Grant>,
 }
+
+impl InstanceRecord {
+    /// An instance that a plug-in brings along: the device owns it.
+    pub(super) fn of_the_device() -> Self {
+        Self {
+            owner: Authority::device(),
+            plugin: String::new(),
+            grants: Vec::new(),
+        }
+    }
+}
+
+/// All that a decision about one instance depends on.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) record: &'a InstanceRecord,
+    /// The type of the instance.
+    pub(super) moid: &'a str,
+    pub(super) policy: &'a Policy,
+    /// Those whose account permits the type; the operator and the device always.
+    pub(super) permitted: &'a BTreeSet<Authority>,
+    /// Unix time, seconds.
+    pub(super) now: u64,
+}
+
+/// Rights that count now, and where they come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holding {
+    pub(super) rule: Rule,
+    pub(super) rights: Rights,
+    pub(super) not_after: Option<u64>,
+    pub(super) priority: i32,
+}
+
+impl Scene<'_> {
+    /// What gives `who` the access; among several, the one that goes first.
+    pub(super) fn allows(&self, who: &Authority, access: Access) -> Option<(Rule, Precedence)> {
+        self.holdings(who)
+            .into_iter()
+            .filter(|holding| holding.rights.contains(access))
+            .min_by_key(|holding| holding.priority)
+            .map(|Holding { rule, priority, .. }| {
+                let not_owner = !matches!(rule, Rule::Owner | Rule::Operator);
+                (
+                    rule,
+                    Precedence {
+                        priority,
+                        not_owner,
+                    },
+                )
+            })
+    }
+
+    /// All rights of `who` together.
+    pub(super) fn rights(&self, who: &Authority) -> Rights {
+        let holdings = self.holdings(who);
+        holdings
+            .iter()
+            .fold(Rights::NONE, |rights, holding| rights.with(holding.rights))
+    }
+
+    /// The latest grant that gave `who` the access and has ended: by whom, and its last second.
+    pub(super) fn ended(&self, who: &Authority, access: Access) -> Option<(Authority, u64)> {
+        let before_all = Scene { now: 0, ..*self };
+        let ended = before_all.holdings(who).into_iter().filter_map(|holding| {
+            match (holding.rule, holding.not_after) {
+                (Rule::Grant { by }, Some(end))
+                    if end < self.now && holding.rights.contains(access) =>
+                {
+                    Some((by, end))
+                }
+                _ => None,
+            }
+        });
+        ended.max_by_key(|(_, end)| *end)
+    }
+
+    /// What `who` holds, at first hand and from delegates.
+    pub(super) fn holdings(&self, who: &Authority) -> Vec<Holding> {
+        let mut holdings = self.first_hand(who);
+        if self.permitted.contains(who) {
+            for grant in self
+                .grants_to(who)
+                .filter(|grant| !self.is_root(&grant.granted_by))
+            {
+                let delegations = self.delegations(&grant.granted_by);
+                holdings.extend(delegations.map(|delegation| delegated(grant, &delegation)));
+            }
+        }
+        holdings
+    }
+
+    /// What `who` holds without a delegate between: as owner, from the owner, by policy.
+    fn first_hand(&self, who: &Authority) -> Vec<Holding> {
+        let mut holdings = Vec::new();
+        if !self.permitted.contains(who) {
+            return holdings;
+        }
+        if *who == Authority::operator() {
+            holdings.push(Holding::all(Rule::Operator, i32::MIN));
+        }
+        if *who == self.record.owner {
+            holdings.push(Holding::all(Rule::Owner, 0));
+        }
+        let from_root = |grant: &&Grant| {
+            self.is_root(&grant.granted_by) && self.permitted.contains(&grant.granted_by)
+        };
+        holdings.extend(self.grants_to(who).filter(from_root).map(|grant| Holding {
+            rule: Rule::Grant {
+                by: grant.granted_by.clone(),
+            },
+            rights: grant.rights,
+            not_after: grant.not_after,
+            priority: grant.priority,
+        }));
+        if self.record.owner == Authority::device() {
+            holdings.extend(self.policy.lines(who, self.moid).map(|line| Holding {
+                rule: Rule::Policy {
+                    number: line.number,
+                    line: line.text(),
+                },
+                rights: line.rights,
+                not_after: None,
+                priority: 0,
+            }));
+        }
+        holdings
+    }
+
+    /// What `who` may pass on though it is neither owner nor operator.
+    pub(super) fn delegations(&self, who: &Authority) -> impl Iterator<Item = Holding> + use<> {
+        let mut holdings = self.first_hand(who);
+        holdings.retain(|holding| holding.rights.contains(Access::Delegate));
+        holdings.into_iter()
+    }
+
+    /// Whether grants of `who` need no leave of anybody: the owner, and the operator.
+    pub(super) fn is_root(&self, who: &Authority) -> bool {
+        *who == self.record.owner || *who == Authority::operator()
+    }
+
+    /// Grants to `who` that have not ended.
+    fn grants_to(&self, who: &Authority) -> impl Iterator<Item = &Grant> {
+        self.record
+            .grants
+            .iter()
+            .filter(move |grant| grant.to == *who && self.is_live(grant))
+    }
+
+    /// Whether a grant has not ended.
+    pub(super) fn is_live(&self, grant: &Grant) -> bool {
+        grant.not_after.is_none_or(|end| self.now <= end)
+    }
+}
+
+impl Holding {
+    fn all(rule: Rule, priority: i32) -> Self {
+        Self {
+            rule,
+            rights: Rights::ALL,
+            not_after: None,
+            priority,
+        }
+    }
+}
+
+/// A delegate's grant, cut to what the delegate holds itself.
+fn delegated(grant: &Grant, delegation: &Holding) -> Holding {
+    Holding {
+        rule: Rule::Grant {
+            by: grant.granted_by.clone(),
+        },
+        rights: grant
+            .rights
+            .and(delegation.rights)
+            .without(Access::Delegate),
+        not_after: earlier(grant.not_after, delegation.not_after),
+        priority: grant.priority.max(delegation.priority),
+    }
+}
+
+/// The earlier of two ends, where `None` is no end.
+fn earlier(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (end, None) | (None, end) => end,
+    }
+}
+
+#[cfg(test)]
+mod tests;
