@@ -118,14 +118,19 @@ impl Harness {
     /// An environment plug-in in a fresh sandbox.
     ///
     /// # Panics
-    /// If its `init` fails.
+    /// If its `init` fails; [`try_environment`](Self::try_environment) returns the error.
     pub fn environment<P: Environment>(&self) -> EnvironmentUnderTest<P> {
+        started(self.try_environment())
+    }
+
+    /// An environment plug-in in a fresh sandbox, or why it does not start.
+    pub fn try_environment<P: Environment>(&self) -> Result<EnvironmentUnderTest<P>> {
         let mut plugin = P::default();
-        started(self.call(Namespace::Plugin, || plugin.init(StartReason::FirstUse)));
-        EnvironmentUnderTest {
+        self.call(Namespace::Plugin, || plugin.init(StartReason::FirstUse))?;
+        Ok(EnvironmentUnderTest {
             harness: self.clone(),
             plugin,
-        }
+        })
     }
 
     /// Sets a setting of `config`.
