@@ -62,11 +62,15 @@ fn run(wanted: Isolation, message_bytes: usize) -> Result<(), WorkerError> {
         .enable_time()
         .build()?;
     let engine = engine::new().map_err(WorkerError::Engine)?;
+    let conversation = {
+        // Registers the socket; nothing is read from it yet.
+        let _runtime = runtime.enter();
+        Arc::new(Conversation::new(UnixStream::from(socket), message_bytes)?)
+    };
     let mut ticker = None;
     isolation::worker(wanted, || ticker = Ticker::start(&engine).ok())?;
     let ticker = Arc::new(ticker.ok_or_else(|| std::io::Error::other("no thread for the clock"))?);
     runtime.block_on(async {
-        let conversation = Arc::new(Conversation::new(UnixStream::from(socket), message_bytes)?);
         conversation.wire.send(&FromWorker::Ready, None)?;
         tokio::select! {
             ended = serve(&engine, &ticker, &conversation) => ended,
