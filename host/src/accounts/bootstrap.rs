@@ -18,9 +18,11 @@ use bailiwick_protocol::bootstrap::{BootstrapDocument, DMACC_MOID, SecMode};
 use super::secrets::Unwritten;
 use super::{
     Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey, PLUGIN,
+    queue_alert,
 };
 use crate::authority::Authority;
 use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Trust};
+use crate::plugins::AlertRequest;
 use crate::store::{Table, Transaction, tables};
 
 /// Accounts of one device. Stops documents that make a device wait for thousands of servers.
@@ -176,16 +178,22 @@ impl Accounts {
     }
 }
 
-fn queue_bootstrap_complete(_tx: &Transaction, _to: &Authority) -> Result<(), BootstrapError> {
-    let _ = BOOTSTRAP_COMPLETE;
-    Ok(())
+/// The device says so itself, in its first session (OMA DM 2.0, Bootstrap).
+fn queue_bootstrap_complete(tx: &Transaction, to: &Authority) -> Result<(), BootstrapError> {
+    let alert = AlertRequest {
+        alert_type: BOOTSTRAP_COMPLETE.to_owned(),
+        source: None,
+        mark: None,
+        data: None,
+    };
+    Ok(queue_alert(tx, to, &alert)?)
 }
 
 /// Everything that can be said about an account of a document without looking at the device.
 fn check(account: &protocol::Account) -> Result<Checked, BootstrapError> {
     let srv_id = account.srv_id.clone();
     let authority = Authority::server(&srv_id);
-    if authority.is_local() || srv_id == "*" {
+    if authority.as_str() != srv_id || authority.is_local() || srv_id == "*" {
         return Err(BootstrapError::Reserved { srv_id });
     }
     if !is_https(&account.srv_uri) {

@@ -70,7 +70,7 @@ pub enum BootstrapError {
     },
     /// A `SrvID` that means something else on this device.
     #[error(
-        "the SrvID {srv_id:?} is reserved; choose one that neither begins with \"local:\" nor is \"*\""
+        "the SrvID {srv_id:?} is reserved; choose one that does not begin with \"local:\" or \"server:\" and is not \"*\""
     )]
     Reserved {
         /// The identifier.

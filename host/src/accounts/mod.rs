@@ -4,9 +4,13 @@
 //! What may be shown lies in the store; secrets lie in files of their own and are never part of an account's
 //! `Debug`, JSON or log lines. Choice of server: the account's `SrvURI`, always.
 
+mod alerts;
 mod bootstrap;
 mod error;
 mod secrets;
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +26,10 @@ use bailiwick_protocol::bootstrap::DMACC_MOID;
 use crate::authority::{Authority, Instance};
 use crate::certificates::{FileIdentity, IdentitySource, Trust};
 use crate::permissions::{Access, Permissions};
+use crate::plugins::AccountView;
 use crate::store::{Store, Table, tables};
 
+pub use alerts::queue_alert;
 pub use bootstrap::{Bootstrapped, Change, Overwrite};
 pub use error::{AccountError, BootstrapError};
 pub use secrets::SecretName;
@@ -36,7 +42,7 @@ pub const PLUGIN: &str = "account";
 /// One DM account: whom the device lets manage it, and how to reach and recognise them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its `SrvID`, as the authority that it makes.
+    /// Its `SrvID`; bootstrap takes none whose authority would be written differently.
     pub authority: Authority,
     /// `SrvURI`: where Package#1 goes; https.
     pub srv_uri: String,
@@ -114,6 +120,17 @@ impl Account {
         }
     }
 
+    /// What may be shown of it.
+    pub fn view(&self) -> AccountView {
+        AccountView {
+            miid: self.miid.clone(),
+            srv_id: self.authority.as_str().to_owned(),
+            srv_uri: self.srv_uri.clone(),
+            name: self.name.clone(),
+            client_certificate: self.client_certificate().map(<[u8]>::to_vec),
+        }
+    }
+
     /// Every secret that it refers to.
     fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         let identity = match &self.identity {
@@ -172,6 +189,15 @@ impl Accounts {
     pub fn get(&self, authority: &Authority) -> Result<Option<Account>, AccountError> {
         let key = tables::key(&[authority.as_str()]);
         Ok(self.inner.store.get_json(Table::Accounts, &key)?)
+    }
+
+    /// What `who` may see of the accounts: its own; the operator and the device, all.
+    pub fn views(&self, who: &Authority) -> Result<Vec<AccountView>, AccountError> {
+        let seen = match *who == Authority::operator() || *who == Authority::device() {
+            true => self.list()?,
+            false => self.get(who)?.into_iter().collect(),
+        };
+        Ok(seen.iter().map(Account::view).collect())
     }
 
     /// What the device needs to talk to the servers of an authority.

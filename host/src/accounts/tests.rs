@@ -1,0 +1,498 @@
+//! Bootstrap: all or nothing, once, and never over somebody else's account.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use bailiwick_protocol as protocol;
+use bailiwick_protocol::bootstrap::{
+    BootstrapAuth, BootstrapDocument, NotiAuth, SecMode, TrspAuth,
+};
+
+use super::*;
+use crate::certificates::CertificateError;
+use crate::certificates::testing::{Ca, Issued};
+use crate::store::faults::Memory;
+use crate::store::{Backend, Batch, Rows, StoreError};
+
+/// A state directory that goes with the test.
+struct State(PathBuf);
+
+impl State {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("bw-{name}-{}", std::process::id()));
+        let _old = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn keys(&self) -> Vec<PathBuf> {
+        let Ok(entries) = std::fs::read_dir(self.0.join("keys")) else {
+            return Vec::new();
+        };
+        let mut keys: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+        keys.sort();
+        keys
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// One authority, as its bootstrap documents show it.
+struct Ma {
+    ca: Ca,
+    client: Issued,
+}
+
+impl Ma {
+    fn new() -> Self {
+        let ca = Ca::new("MA");
+        Self {
+            client: ca.client("device"),
+            ca,
+        }
+    }
+
+    fn account(&self, srv_id: &str) -> protocol::Account {
+        protocol::Account {
+            srv_id: srv_id.into(),
+            srv_uri: format!("https://{srv_id}/dm"),
+            name: "Operations".into(),
+            permitted_moids: vec!["urn:oma:mo:b:1.0".into(), "urn:oma:mo:a:1.0".into()],
+            auth: protocol::AccountAuth {
+                anchors_der: vec![self.ca.der()],
+                trsp: Some(TrspAuth {
+                    data: self.client.chain_der[0].clone(),
+                    secret: self.client.key_der.clone().into(),
+                }),
+                ..Default::default()
+            },
+            ..Default::default()
+        }
+    }
+}
+
+fn document(accounts: &[protocol::Account]) -> Vec<u8> {
+    BootstrapDocument {
+        accounts: accounts.to_vec(),
+        objects: Vec::new(),
+    }
+    .to_bytes()
+}
+
+fn accounts(store: &Store, state: &State) -> Accounts {
+    let permissions = Permissions::new(store.clone(), &[]).unwrap();
+    Accounts::new(store.clone(), permissions, &state.0).unwrap()
+}
+
+async fn refused(accounts: &Accounts, account: protocol::Account) -> String {
+    let outcome = accounts
+        .bootstrap(&document(&[account]), Overwrite::Refuse)
+        .await;
+    outcome.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_document_becomes_accounts_with_rights_instances_and_secrets() {
+    let (state, store, ma) = (
+        State::new("becomes"),
+        Store::in_memory().unwrap(),
+        Ma::new(),
+    );
+    let accounts = accounts(&store, &state);
+    let document = document(&[ma.account("one.example"), ma.account("two.example")]);
+    let outcome = accounts
+        .bootstrap(&document, Overwrite::Refuse)
+        .await
+        .unwrap();
+    assert!(outcome.iter().all(|done| done.change == Change::Added));
+
+    let list = accounts.list().unwrap();
+    let shown: Vec<_> = list
+        .iter()
+        .map(|a| (a.authority.as_str(), a.miid.as_str()))
+        .collect();
+    assert_eq!(shown, [("one.example", "1"), ("two.example", "2")]);
+    assert_eq!(
+        list[0].client_certificate(),
+        Some(ma.client.chain_der[0].as_slice())
+    );
+
+    let keys = state.keys();
+    assert_eq!(keys.len(), 2, "authorities never share a file");
+    for key in &keys {
+        assert_eq!(std::fs::metadata(key).unwrap().mode() & 0o777, 0o600);
+    }
+    assert_eq!(
+        std::fs::metadata(state.0.join("keys")).unwrap().mode() & 0o777,
+        0o700
+    );
+
+    let trust = accounts.trust(&list[0].authority).unwrap();
+    assert!(trust.has_identity());
+    assert_eq!(trust.authority(), &list[0].authority);
+
+    let shown = format!("{list:?}{}", serde_json::to_string(&list).unwrap());
+    let views = |who: &Authority| {
+        let seen = accounts.views(who).unwrap();
+        seen.into_iter().map(|view| view.srv_id).collect::<Vec<_>>()
+    };
+    assert_eq!(views(&list[0].authority), ["one.example"]);
+    assert_eq!(
+        views(&Authority::operator()),
+        ["one.example", "two.example"]
+    );
+    assert_eq!(views(&Authority::server("nobody")), Vec::<String>::new());
+
+    let secret = std::fs::read_to_string(&keys[0]).unwrap();
+    let secret = secret.lines().nth(1).unwrap();
+    assert!(!shown.contains(secret) && !shown.contains("PRIVATE"));
+
+    let permissions = Permissions::new(store.clone(), &[]).unwrap();
+    let tx = store.begin();
+    for account in &list {
+        let moids = permissions
+            .permitted_moids(&tx, &account.authority)
+            .unwrap();
+        assert_eq!(moids, ["urn:oma:mo:a:1.0", "urn:oma:mo:b:1.0"]);
+    }
+    let instances = permissions.instances_of(&tx, DMACC_MOID).unwrap();
+    let owners: Vec<_> = instances
+        .iter()
+        .map(|(i, r)| (i.clone(), r.owner.clone()))
+        .collect();
+    assert_eq!(
+        owners,
+        list.iter()
+            .map(|a| (a.instance(), a.authority.clone()))
+            .collect::<Vec<_>>()
+    );
+    assert!(instances.iter().all(|(_, record)| record.plugin == PLUGIN));
+}
+
+#[tokio::test]
+async fn the_same_document_again_changes_nothing() {
+    let (state, store, ma) = (State::new("again"), Store::in_memory().unwrap(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let document = document(&[ma.account("one.example")]);
+    accounts
+        .bootstrap(&document, Overwrite::Refuse)
+        .await
+        .unwrap();
+    let before = (
+        store.scan(Table::Accounts, "").unwrap(),
+        store.scan(Table::Alerts, "").unwrap(),
+    );
+    for overwrite in [Overwrite::Refuse, Overwrite::Replace] {
+        let outcome = accounts.bootstrap(&document, overwrite).await.unwrap();
+        assert_eq!(outcome[0].change, Change::Unchanged);
+    }
+    let after = (
+        store.scan(Table::Accounts, "").unwrap(),
+        store.scan(Table::Alerts, "").unwrap(),
+    );
+    assert_eq!(before, after);
+    assert_eq!(before.1.len(), 1, "one BootstrapComplete");
+    assert_eq!(state.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn nobody_takes_over_an_account_unasked() {
+    let (state, store) = (State::new("takeover"), Store::in_memory().unwrap());
+    let (ma, rogue) = (Ma::new(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let theirs = document(&[ma.account("one.example")]);
+    accounts
+        .bootstrap(&theirs, Overwrite::Refuse)
+        .await
+        .unwrap();
+    let (before, keys) = (accounts.list().unwrap(), state.keys());
+
+    // A new account in the same document is not taken either.
+    let rogue = document(&[rogue.account("new.example"), rogue.account("one.example")]);
+    let error = accounts
+        .bootstrap(&rogue, Overwrite::Refuse)
+        .await
+        .unwrap_err();
+    assert!(matches!(&error, BootstrapError::Exists { srv_id } if srv_id == "one.example"));
+    assert_eq!(accounts.list().unwrap(), before);
+    assert_eq!(state.keys(), keys);
+
+    let mut more = ma.account("one.example");
+    more.permitted_moids.push("urn:oma:mo:c:1.0".into());
+    let error = refused(&accounts, more).await;
+    assert!(error.contains("--replace"), "{error}");
+
+    let outcome = accounts
+        .bootstrap(&rogue, Overwrite::Replace)
+        .await
+        .unwrap();
+    assert_eq!(
+        [outcome[0].change, outcome[1].change],
+        [Change::Added, Change::Replaced]
+    );
+    assert_eq!(outcome[1].account.miid, "1", "the instance stays");
+    assert_eq!(state.keys().len(), 2, "the replaced key is gone");
+    assert!(!state.keys().contains(&keys[0]));
+}
+
+#[tokio::test]
+async fn what_is_refused_and_why() {
+    let (state, store, ma) = (
+        State::new("refused"),
+        Store::in_memory().unwrap(),
+        Ma::new(),
+    );
+    let accounts = accounts(&store, &state);
+    let stranger = Ca::new("stranger").client("device");
+    type Damage<'a> = Box<dyn Fn(&mut protocol::Account) + 'a>;
+    let rows: Vec<(Damage<'_>, &str)> = vec![
+        (Box::new(|a| a.srv_id = "local:operator".into()), "reserved"),
+        (Box::new(|a| a.srv_id = "server:x".into()), "reserved"),
+        (Box::new(|a| a.srv_id = "*".into()), "reserved"),
+        (
+            Box::new(|a| a.srv_uri = "http://one.example/dm".into()),
+            "https://",
+        ),
+        (
+            Box::new(|a| a.srv_uri = "https://me@one.example/dm".into()),
+            "https://",
+        ),
+        (
+            Box::new(|a| a.permitted_moids.push("urn:*".into())),
+            "each MOID in full",
+        ),
+        (Box::new(|a| a.auth.anchors_der.clear()), "no anchors"),
+        (
+            Box::new(|a| a.auth.trsp.as_mut().unwrap().secret = stranger.key_der.clone().into()),
+            "does not belong",
+        ),
+        (
+            Box::new(|a| a.auth.trsp.as_mut().unwrap().secret = b"?".to_vec().into()),
+            "private key is not",
+        ),
+        (
+            Box::new(|a| a.auth.trsp.as_mut().unwrap().data = b"?".to_vec()),
+            "certificate chain is unusable",
+        ),
+    ];
+    for (damage, expected) in rows {
+        let mut damaged = ma.account("one.example");
+        damage(&mut damaged);
+        let good = ma.account("good.example");
+        let outcome = accounts
+            .bootstrap(&document(&[good, damaged]), Overwrite::Replace)
+            .await;
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains(expected), "{expected:?}: {error}");
+        assert_eq!(accounts.list().unwrap(), []);
+        assert_eq!(state.keys(), Vec::<PathBuf>::new());
+    }
+    let many: Vec<_> = (0..65)
+        .map(|n| ma.account(&format!("s{n}.example")))
+        .collect();
+    let error = accounts
+        .bootstrap(&document(&many), Overwrite::Refuse)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            BootstrapError::TooMany {
+                found: 65,
+                limit: 64
+            }
+        ),
+        "{error}"
+    );
+    let error = accounts
+        .bootstrap(b"[]", Overwrite::Refuse)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, BootstrapError::Document(_)), "{error}");
+    assert_eq!(accounts.list().unwrap(), []);
+}
+
+/// A store that takes nothing.
+#[derive(Default)]
+struct Full(Memory);
+
+impl Backend for Full {
+    fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &str) -> Result<Rows, StoreError> {
+        self.0.scan(table, prefix)
+    }
+
+    fn commit(&self, _: &Batch) -> Result<(), StoreError> {
+        Err(StoreError::Full { attempt: "write" })
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_leaves_no_secrets() {
+    let (state, ma) = (State::new("fails"), Ma::new());
+    let store = Store::over(Full::default()).unwrap();
+    let accounts = accounts(&store, &state);
+    let document = document(&[ma.account("one.example")]);
+    accounts
+        .bootstrap(&document, Overwrite::Refuse)
+        .await
+        .unwrap_err();
+    assert_eq!(state.keys(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test]
+async fn secrets_in_vain_go_at_the_next_start() {
+    let (state, store, ma) = (State::new("vain"), Store::in_memory().unwrap(), Ma::new());
+    let first = accounts(&store, &state);
+    first
+        .bootstrap(&document(&[ma.account("one.example")]), Overwrite::Refuse)
+        .await
+        .unwrap();
+    let keys = state.keys();
+    for orphan in [
+        "00000000000000000000000000000000.pem",
+        "00000000000000000000000000000000.new",
+    ] {
+        std::fs::write(state.0.join("keys").join(orphan), "orphan").unwrap();
+    }
+    let again = accounts(&store, &state);
+    assert_eq!(state.keys(), keys);
+    again.trust(&Authority::server("one.example")).unwrap();
+}
+
+#[tokio::test]
+async fn every_secret_of_an_account_is_kept_and_goes_with_it() {
+    let (state, store, ma) = (State::new("every"), Store::in_memory().unwrap(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let mut account = ma.account("one.example");
+    account.auth.noti = Some(NotiAuth {
+        kind: NotiAuth::SHA256,
+        data: b"auth data".to_vec(),
+        secret: b"noti secret".to_vec().into(),
+    });
+    account.auth.bootstrap = Some(BootstrapAuth {
+        server_uri: "https://bootstrap.example/".into(),
+        sec_mode: SecMode::Psk,
+        client_public: b"device-1".to_vec(),
+        server_public: b"server".to_vec(),
+        client_secret: b"shared".to_vec().into(),
+    });
+    let document = document(&[account, ma.account("two.example")]);
+    accounts
+        .bootstrap(&document, Overwrite::Refuse)
+        .await
+        .unwrap();
+    assert_eq!(state.keys().len(), 4);
+    let one = Authority::server("one.example");
+    let stored = accounts.get(&one).unwrap().unwrap();
+    let noti = stored.notification.unwrap();
+    assert_eq!(noti.data, b"auth data");
+    assert_eq!(
+        std::fs::read(accounts.inner.secrets.path(&noti.secret)).unwrap(),
+        b"noti secret"
+    );
+    assert!(!stored.bootstrap_server.unwrap().certificates);
+
+    accounts.trust(&one).unwrap();
+    accounts.remove(&one).await.unwrap();
+    assert_eq!(state.keys().len(), 1);
+    assert!(matches!(
+        accounts.trust(&one),
+        Err(AccountError::Unknown { .. })
+    ));
+    assert_eq!(store.scan(Table::Alerts, "one.example").unwrap(), []);
+    let again = accounts.remove(&one).await.unwrap_err();
+    assert!(matches!(again, AccountError::Unknown { .. }));
+    let left: Vec<_> = accounts
+        .list()
+        .unwrap()
+        .into_iter()
+        .map(|a| a.miid)
+        .collect();
+    assert_eq!(left, ["2"]);
+    accounts
+        .bootstrap(
+            &self::document(&[ma.account("new.example")]),
+            Overwrite::Refuse,
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        accounts
+            .get(&Authority::server("new.example"))
+            .unwrap()
+            .unwrap()
+            .miid,
+        "1"
+    );
+}
+
+#[tokio::test]
+async fn trust_follows_a_replaced_account() {
+    let (state, store) = (State::new("follows"), Store::in_memory().unwrap());
+    let accounts = accounts(&store, &state);
+    let one = Authority::server("one.example");
+    let theirs = document(&[Ma::new().account("one.example")]);
+    accounts
+        .bootstrap(&theirs, Overwrite::Refuse)
+        .await
+        .unwrap();
+    let before = accounts.trust(&one).unwrap();
+    assert!(
+        Rc::ptr_eq(&before, &accounts.trust(&one).unwrap()),
+        "made once"
+    );
+    let mut other = Ma::new().account("one.example");
+    other.auth.trsp = None;
+    accounts
+        .bootstrap(&document(&[other]), Overwrite::Replace)
+        .await
+        .unwrap();
+    assert!(!accounts.trust(&one).unwrap().has_identity());
+}
+
+#[tokio::test]
+async fn a_lost_key_is_named() {
+    let (state, store, ma) = (State::new("lost"), Store::in_memory().unwrap(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let document = document(&[ma.account("one.example")]);
+    accounts
+        .bootstrap(&document, Overwrite::Refuse)
+        .await
+        .unwrap();
+    std::fs::remove_file(&state.keys()[0]).unwrap();
+    let error = accounts
+        .trust(&Authority::server("one.example"))
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            AccountError::Certificate(CertificateError::KeyFile { .. })
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_of_secrets_lead_nowhere() {
+    for (name, valid) in [
+        ("0123456789abcdef0123456789abcdef.pem", true),
+        ("../0123456789abcdef0123456789abc.pem", false),
+        ("0123456789abcdef0123456789abcdef", false),
+        ("0123.pem", false),
+        ("", false),
+    ] {
+        assert_eq!(
+            SecretName::try_from(name.to_owned()).is_ok(),
+            valid,
+            "{name}"
+        );
+    }
+}
