@@ -153,7 +153,8 @@ impl Store {
         Transaction::new(self.clone())
     }
 
-    /// Makes a batch durable, all or nothing. After an error nothing of it is there.
+    /// Makes a batch durable, all or nothing. After an error nothing of it is there, unless the device failed in
+    /// the very moment of answering: then all of it may be.
     ///
     /// Dropping the future does not take the batch back: it is then unknown whether it was written. There is
     /// no deadline for the same reason: a disk that hangs leaves no honest answer.

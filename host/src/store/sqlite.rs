@@ -48,6 +48,29 @@ impl Sqlite {
         })
     }
 
+    /// Lets the file grow by at most so many pages, as a full disk would.
+    #[cfg(test)]
+    pub(super) fn leave_pages(&self, pages: i64) {
+        let writer = lock(&self.writer);
+        let now: i64 = writer
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .unwrap();
+        let limit = now + pages;
+        writer
+            .pragma_update_and_check(None, "max_page_count", limit, |_| Ok(()))
+            .unwrap();
+    }
+
+    /// A setting of the reading and of the writing connection.
+    #[cfg(test)]
+    pub(super) fn settings(&self, pragma: &str) -> [i64; 2] {
+        [&self.reader, &self.writer].map(|c| {
+            lock(c)
+                .pragma_query_value(None, pragma, |row| row.get(0))
+                .unwrap()
+        })
+    }
+
     fn failed(&self, attempt: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
         move |e| to_error(&self.file, attempt, e)
     }

@@ -154,8 +154,8 @@ mod tests {
     fn keys_keep_their_parts_apart() {
         let rows: [(&[&str], &str); 5] = [
             (
-                &["clock", "i", "urn:oma:mo:x:1.0", "1", "a"],
-                "clock\0i\0urn:oma:mo:x:1.0\01\0a",
+                &["clock", "i", "urn:oma:mo:x:1.0", "one", "a"],
+                "clock\0i\0urn:oma:mo:x:1.0\0one\0a",
             ),
             (&[""], ""),
             (&["a", ""], "a\0"),

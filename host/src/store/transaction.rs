@@ -206,3 +206,6 @@ impl Pending {
         writes.into()
     }
 }
+
+#[cfg(test)]
+mod tests;

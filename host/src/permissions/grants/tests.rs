@@ -400,7 +400,8 @@ fn the_rules_agree_with_a_naive_evaluator() {
             grants.push(Grant {
                 to: random.pick(&names[..5]).clone(),
                 granted_by,
-                rights: Rights::from_bits((random.below(16) | random.below(2) * 8) as u8).unwrap(),
+                rights: Rights::from_bits((random.below(16) | (random.below(2) * 8)) as u8)
+                    .unwrap(),
                 not_after: (random.below(3) == 0).then(|| random.below(4)),
                 priority: 0,
             });
