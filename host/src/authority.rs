@@ -89,13 +89,24 @@ mod tests {
 
     #[test]
     fn no_server_identifier_is_taken_for_a_local_application() {
-        for srv_id in ["local:operator", "local:device", "local:", "server:local:operator"] {
+        for srv_id in [
+            "local:operator",
+            "local:device",
+            "local:",
+            "server:local:operator",
+        ] {
             let server = Authority::server(srv_id);
             assert!(!server.is_local(), "{server}");
             assert_ne!(server, Authority::operator());
         }
-        assert_ne!(Authority::server("local:a"), Authority::server("server:local:a"));
-        assert_eq!(Authority::server("https://ma.example").as_str(), "https://ma.example");
+        assert_ne!(
+            Authority::server("local:a"),
+            Authority::server("server:local:a")
+        );
+        assert_eq!(
+            Authority::server("https://ma.example").as_str(),
+            "https://ma.example"
+        );
         assert!(Authority::local("app").is_local());
     }
 }

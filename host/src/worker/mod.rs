@@ -6,6 +6,8 @@ mod convert;
 pub mod engine;
 mod imports;
 mod link;
+#[doc(hidden)]
+pub mod probe;
 mod sandbox;
 mod ticker;
 

@@ -130,7 +130,7 @@ impl Sandbox {
         }
     }
 
-    async fn serve(&mut self, job: Job) -> Result<Output, Failure> {
+    pub(super) async fn serve(&mut self, job: Job) -> Result<Output, Failure> {
         if Instant::now() >= job.deadline {
             return Err(Failure::TimedOut);
         }
