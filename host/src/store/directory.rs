@@ -1,7 +1,7 @@
 //! The state directory: made durably, private to the daemon, used by one daemon at a time.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -13,6 +13,8 @@ use super::{Durability, StoreError};
 pub(super) const DATABASE: &str = "store.sqlite";
 /// Locked as long as a daemon works here.
 const LOCK: &str = "store.lock";
+/// The key that wraps the keys of sealed values.
+pub(super) const DEVICE_KEY: &str = "device.key";
 
 /// Held as long as the store is open; the system releases it with the process, however that ends.
 pub(super) struct Lock {
@@ -106,6 +108,48 @@ fn make_file(path: &Path) -> Result<File, StoreError> {
             },
             _ => problem(path, e.to_string()),
         })
+}
+
+/// What is in a small file of ours; `None` if it is not there.
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut bytes = Vec::new();
+    let read = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+        .open(path)
+        .and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    match read {
+        Ok(_) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(problem(path, e.to_string())),
+    }
+}
+
+/// Replaces a small file, wholly or not at all, even by a power cut.
+pub(super) fn write_file(
+    directory: &Path,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), StoreError> {
+    let (path, new) = (directory.join(name), directory.join(format!("{name}.new")));
+    let mut file = make_file(&new)?;
+    file.set_len(0)
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| {
+            if durability == Durability::Full {
+                file.sync_all()
+            } else {
+                Ok(())
+            }
+        })
+        .and_then(|()| fs::rename(&new, &path))
+        .map_err(|e| problem(&path, format!("cannot be written: {e}")))?;
+    if durability == Durability::Full {
+        sync(directory)
+    } else {
+        Ok(())
+    }
 }
 
 /// A new name in a directory survives a power cut only after this.

@@ -45,6 +45,14 @@ pub enum StoreError {
         /// Ours.
         known: u32,
     },
+    /// The key that opens the sealed values is missing or is another one.
+    #[error("{}: {problem}", file.display())]
+    DeviceKey {
+        /// The file of the key.
+        file: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The system refused an operation. Nothing was changed.
     #[error("cannot {attempt}: {detail}")]
     Failed {

@@ -11,10 +11,13 @@
 //! write-ahead log gives every read the last committed state. That needs two connections, hence shared
 //! memory and not `locking_mode=EXCLUSIVE`; what exclusive locking would have kept out, a second process,
 //! is kept out by a lock on a file of its own.
+//!
+//! What plug-ins keep ([`Table::Values`]) is sealed on its way to the disk, see [`seal`].
 
 mod backend;
 mod directory;
 mod error;
+mod seal;
 mod sqlite;
 pub mod tables;
 mod transaction;
@@ -37,6 +40,7 @@ pub use self::transaction::{Mark, Transaction};
 pub use crate::config::Durability;
 
 use self::directory::Lock;
+use self::seal::Sealed;
 use self::sqlite::Sqlite;
 
 /// Batches that wait for the store thread. More callers wait in turn.
@@ -79,7 +83,8 @@ impl Store {
     pub fn open(directory: &Path, options: Options) -> Result<Self, StoreError> {
         let lock = directory::prepare(directory, options.durability)?;
         let sqlite = Sqlite::open(&directory.join(directory::DATABASE), options.durability)?;
-        Self::start(Arc::new(sqlite), options.durability, Some(lock))
+        let sealed = Sealed::open(sqlite, directory, options.durability)?;
+        Self::start(Arc::new(sealed), options.durability, Some(lock))
     }
 
     /// A store over another backend, for tests.

@@ -23,7 +23,7 @@ const JOURNAL_BYTES: i64 = 4 << 20;
 
 pub(super) struct Sqlite {
     file: PathBuf,
-    /// Taken by the runtime thread alone, so it never waits.
+    /// Taken by the runtime thread, and for moments by the store thread; never during an fsync.
     reader: Mutex<Connection>,
     /// Taken by the store thread alone.
     writer: Mutex<Connection>,

@@ -27,7 +27,8 @@ pub enum Table {
     Types,
     /// `<plugin>...`: what is known of an installed plug-in, `plugins`.
     Plugins,
-    /// `<namespace>`: wrapped keys of the sealed values, the store's own.
+    /// `<plugin>\0i\0<moid>\0<miid>` or `<plugin>\0a\0<authority>`: the wrapped keys of the sealed values, the
+    /// store's own.
     Keys,
 }
 
