@@ -1,0 +1,121 @@
+//! `cargo xtask test` and `cargo xtask crash`.
+
+use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{self, cargo, green, seconds, step};
+use crate::{plugins, setup};
+
+/// How many crash images `cargo xtask crash` checks when no number is given.
+const CRASH_IMAGES: &str = "100000";
+
+/// Every test of the workspace, natively, with the real plug-ins and executables.
+pub(crate) fn test(arguments: &[String]) -> Result<()> {
+    let begun = Instant::now();
+    let missing = setup::setup()?;
+    plugins::plugins()?;
+    build()?;
+
+    step("tests");
+    let mut tests = vec!["test".to_owned()];
+    if !arguments.iter().any(|a| a == "-p" || a == "--package") {
+        tests.push("--workspace".into());
+        for plugin in plugins::test_plugins()? {
+            tests.extend(["--exclude".into(), plugin]);
+        }
+    }
+    tests.push("--no-fail-fast".into());
+    tests.extend_from_slice(arguments);
+    let counts = run_tests(&tests);
+
+    step("the protocol, as plug-ins use it");
+    let mut wasm = cargo(["build", "--release", "--target", setup::WASM]);
+    shell::run(wasm.args(["--package", "bailiwick-protocol"]))?;
+
+    let counts = counts?;
+    eprintln!();
+    setup::report(&missing);
+    eprintln!(
+        "{} {} tests passed, {} ignored, in {}",
+        green("ok:"),
+        counts.passed,
+        counts.ignored,
+        seconds(begun.elapsed())
+    );
+    Ok(())
+}
+
+/// The power-cut test of the store, with more crash images than `test` takes time for.
+pub(crate) fn crash(arguments: &[String]) -> Result<()> {
+    let images = arguments.first().map_or(CRASH_IMAGES, String::as_str);
+    if images.parse::<u32>().is_err() {
+        bail!("`{images}` is no number of crash images; for example: cargo xtask crash 200000");
+    }
+    setup::report(&setup::setup()?);
+    build()?;
+    step(&format!("power cuts, {images} crash images"));
+    let mut tests = cargo(["test", "--package", "bailiwick-tests", "--test", "crash"]);
+    tests
+        .args(["--", "--nocapture"])
+        .env("BAILIWICK_CRASH_IMAGES", images);
+    shell::run(&mut tests)
+}
+
+/// The executables that tests and the demonstration start.
+pub(crate) fn build() -> Result<()> {
+    step(
+        "the daemon and the authority (the first build takes some minutes: it includes a WebAssembly compiler)",
+    );
+    shell::run(&mut cargo(["build"]))
+}
+
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    ignored: u64,
+}
+
+/// Runs cargo test, passes on what it prints and adds up its `test result` lines.
+fn run_tests(arguments: &[String]) -> Result<Counts> {
+    let mut command = cargo(arguments);
+    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        // Its output goes through here, so it cannot know.
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    eprintln!(
+        "    {}",
+        shell::dim(&format!("cargo {}", arguments.join(" ")))
+    );
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start cargo")?;
+    let mut counts = Counts::default();
+    let lines = BufReader::new(child.stdout.take().context("cargo has no output")?);
+    for line in lines.split(b'\n') {
+        let line = line.context("cannot read what cargo prints")?;
+        std::io::stdout().write_all(&line)?;
+        println!();
+        let text = String::from_utf8_lossy(&line);
+        if text.starts_with("test result:") {
+            counts.passed += number_before(&text, " passed");
+            counts.ignored += number_before(&text, " ignored");
+        }
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() {
+        bail!(
+            "tests failed; the lines that begin with `error:` above name them, and how to run one again"
+        );
+    }
+    Ok(counts)
+}
+
+fn number_before(line: &str, word: &str) -> u64 {
+    let before = line.split(word).next().unwrap_or_default();
+    let number = before.rsplit([' ', ';', '.']).next().unwrap_or_default();
+    number.parse().unwrap_or_default()
+}
