@@ -253,7 +253,7 @@ async fn a_read_does_not_wait_for_a_commit_and_sees_it_when_it_returned() {
             self.0.commit(batch)
         }
     }
-    let (give_leave, leave) = std::sync::mpsc::channel();
+    let (give_leave, leave) = std::sync::mpsc::sync_channel(1);
     let store = Store::over(Slow(Memory::default(), Mutex::new(leave))).unwrap();
     let commit = store.commit(batch(&[(Table::Meta, "a", Some("1"))]));
     tokio::pin!(commit);

@@ -93,7 +93,10 @@ async fn serve(
         match conversation.wire.receive().await {
             Ok(ToWorker::Load { slot, sandbox }) => {
                 let code = conversation.wire.take_descriptor();
-                // Bounded by the host, which counts the calls that wait for each sandbox.
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "bounded by the host, which counts the calls that wait for each sandbox"
+                )]
                 let (jobs, queue) = mpsc::unbounded_channel();
                 sandboxes.insert(slot, jobs);
                 let sandbox = Sandbox::new(engine, ticker, conversation, slot, *sandbox, code);

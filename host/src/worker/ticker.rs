@@ -64,6 +64,10 @@ impl Drop for Running<'_> {
 fn tick(shared: &Shared, engine: &Engine) {
     let mut quiet = 0;
     loop {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this thread does nothing else, and stops while no guest runs"
+        )]
         thread::sleep(TICK);
         engine.increment_epoch();
         quiet = if shared.running.load(Ordering::SeqCst) == 0 {
