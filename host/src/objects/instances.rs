@@ -1,0 +1,181 @@
+//! Which instances of a type there are: those that the plug-in brings itself, and those that commands made.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use bailiwick_protocol::Ddf;
+use tracing::warn;
+
+use super::answer::is_name;
+use super::{DDF_KEY, Fault, ObjectError, Objects, Request, Served};
+use crate::authority::Instance;
+use crate::plugins::imports::storage::Namespace;
+use crate::plugins::{Operation, Output};
+
+/// The instances of a type that an authority may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The type.
+    pub moid: String,
+    /// Its instances, sorted.
+    pub miids: Vec<String>,
+}
+
+impl Objects {
+    /// What Package#1 tells a server: each type that its account permits and somebody serves, with the instances
+    /// on which it has any right (OMA DM 2.0 §7.2.1.1).
+    ///
+    /// A plug-in that cannot be asked costs the listing of its own instances and no more.
+    pub async fn list(&self, request: &Request) -> Result<Vec<Listed>, ObjectError> {
+        let mut listed = Vec::new();
+        for served in self.all_served(request).await? {
+            let mut candidates = self.recorded(request, &served)?;
+            match self.brought(request, &served).await {
+                Ok(brought) => candidates.extend(brought),
+                Err(error) => warn!(
+                    authority = %request.authority(), moid = served.class.moid, %error,
+                    "its own instances are left out"
+                ),
+            }
+            let moid = served.class.moid;
+            let visible = request.visible(&moid, candidates.into_iter())?;
+            let miids = visible.into_iter().map(|instance| instance.miid).collect();
+            listed.push(Listed { moid, miids });
+        }
+        Ok(listed)
+    }
+
+    /// The instances of a type that this authority may see, sorted.
+    pub(super) async fn seen(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<Vec<Instance>, ObjectError> {
+        let candidates = self.existing(request, served).await?;
+        let mut seen = request.visible(&served.class.moid, candidates.into_iter())?;
+        seen.sort();
+        Ok(seen)
+    }
+
+    /// Whether there is such an instance, visible or not.
+    pub(super) async fn exists(
+        &self,
+        request: &Request,
+        served: &Served,
+        instance: &Instance,
+    ) -> Result<bool, ObjectError> {
+        Ok(self.recorded(request, served)?.contains(instance)
+            || self.brought(request, served).await?.contains(instance))
+    }
+
+    /// All instances of a type, visible or not.
+    pub(super) async fn existing(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<BTreeSet<Instance>, ObjectError> {
+        let mut all = self.recorded(request, served)?;
+        all.extend(self.brought(request, served).await?);
+        Ok(all)
+    }
+
+    /// The instances that have an owner on record.
+    pub(super) fn recorded(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<BTreeSet<Instance>, ObjectError> {
+        let records = self
+            .inner
+            .permissions
+            .instances_of(request.transaction(), &served.class.moid)?;
+        Ok(records.into_iter().map(|(instance, _)| instance).collect())
+    }
+
+    /// The instances that the plug-in brings itself.
+    async fn brought(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<BTreeSet<Instance>, ObjectError> {
+        let Served { class, .. } = served;
+        let operation = Operation::Instances {
+            moid: class.moid.clone(),
+        };
+        let Output::Instances(miids) = self.ask(request, &class.plugin, operation).await? else {
+            return Err(self.unfit(&class.plugin));
+        };
+        let faulty = |fault| ObjectError::Faulty {
+            plugin: class.plugin.to_string(),
+            fault,
+        };
+        let limit = self.inner.wire.nodes;
+        if miids.len() > limit {
+            return Err(faulty(Fault::TooManyNodes { limit }));
+        }
+        let mut instances = BTreeSet::new();
+        for miid in miids {
+            if !is_name(&miid, &self.inner.wire) {
+                return Err(faulty(Fault::name(&miid)));
+            }
+            if !instances.insert(Instance::new(&class.moid, &miid)) {
+                return Err(faulty(Fault::Repeated { node: miid }));
+            }
+        }
+        Ok(instances)
+    }
+
+    /// The description that an instance follows: a dynamic type may have changed since it was made.
+    pub(super) fn ddf_of(
+        &self,
+        request: &Request,
+        served: &Served,
+        instance: &Instance,
+    ) -> Result<Rc<Ddf>, ObjectError> {
+        let Served { class, dynamic } = served;
+        if !dynamic {
+            return Ok(Rc::clone(&class.ddf));
+        }
+        let faulty = |fault| ObjectError::Faulty {
+            plugin: class.plugin.to_string(),
+            fault,
+        };
+        let namespace = Namespace::instance(&class.plugin, instance);
+        let kept = namespace
+            .get(request.transaction(), DDF_KEY)
+            .map_err(|error| faulty(Fault::Description(error.to_string())))?;
+        match kept {
+            Some(text) if text != class.ddf_text.as_bytes() => {
+                let ddf = Ddf::parse(&text, &self.inner.wire)
+                    .map_err(|error| faulty(Fault::Description(error.to_string())))?;
+                Ok(Rc::new(ddf))
+            }
+            _ => Ok(Rc::clone(&class.ddf)),
+        }
+    }
+
+    /// A free name for a new instance, locked: the smallest decimal number from 1 that no instance has, and that
+    /// no other command is about to give.
+    // choice: as an independent implementer does; OMA DM 2.0 leaves the MIID to the client.
+    pub(super) async fn new_instance(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<Instance, ObjectError> {
+        let existing = self.existing(request, served).await?;
+        let numbers: BTreeSet<u64> = existing
+            .iter()
+            .filter_map(|instance| instance.miid.parse().ok())
+            .collect();
+        for number in (1..).filter(|number| !numbers.contains(number)) {
+            let instance = Instance::new(&served.class.moid, number.to_string());
+            // Another command may have made it since the instances were listed.
+            if request.try_lock(&instance) && !self.recorded(request, served)?.contains(&instance) {
+                return Ok(instance);
+            }
+        }
+        Err(ObjectError::NotFound {
+            uri: format!("{}//", served.class.moid),
+        })
+    }
+}
