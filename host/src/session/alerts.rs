@@ -36,14 +36,20 @@ pub fn raise_alert(
 
 fn check(alert: &AlertRequest) -> Result<(), &'static str> {
     let alert_type = alert.alert_type.as_str();
-    let printable = !alert_type.chars().any(|c| c.is_control() || c.is_whitespace());
+    let printable = !alert_type
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace());
     if alert_type.is_empty() || alert_type.len() > TYPE || !printable {
         return Err("an alert type has 1 to 255 bytes, without blanks");
     }
     if [BOOTSTRAP_COMPLETE, CLIENT_INITIATED, SERVER_INITIATED].contains(&alert_type) {
         return Err("why a session is opened is for the host to say");
     }
-    if alert.mark.as_deref().is_some_and(|name| Mark::from_name(name).is_none()) {
+    if alert
+        .mark
+        .as_deref()
+        .is_some_and(|name| Mark::from_name(name).is_none())
+    {
         return Err("this mark is none of those that OMA DM 2.0 knows");
     }
     match alert.data.as_deref().map_or(0, str::len) {
@@ -68,10 +74,17 @@ impl Carried {
         authority: &Authority,
         reason: Reason,
     ) -> Result<Self, StoreError> {
-        let mut carried = Self::waiting(store, authority)?;
-        let before = carried.alerts.len();
-        carried.alerts.retain(|alert| alert.alert_type != BOOTSTRAP_COMPLETE);
-        let pending = carried.alerts.len() < before;
+        let mut carried = Self::default();
+        let mut pending = false;
+        for (key, alert) in waiting(store, authority)? {
+            match alert.alert_type.as_str() {
+                BOOTSTRAP_COMPLETE => {
+                    pending = true;
+                    carried.keys.push(key);
+                }
+                _ => carried.add(key, alert),
+            }
+        }
         let why = match reason {
             Reason::BootstrapComplete => BOOTSTRAP_COMPLETE,
             Reason::ClientInitiated if pending => BOOTSTRAP_COMPLETE,
@@ -93,16 +106,8 @@ impl Carried {
         Ok(carried)
     }
 
-    fn waiting(store: &Store, authority: &Authority) -> Result<Self, StoreError> {
-        let mut carried = Self::default();
-        for (key, alert) in waiting(store, authority)? {
-            carried.add(key, alert);
-        }
-        Ok(carried)
-    }
-
     fn add(&mut self, key: String, alert: AlertRequest) {
-        if self.keys.len() < CARRIED {
+        if self.alerts.len() < CARRIED {
             self.alerts.push(alert_of(alert));
             self.keys.push(key);
         }
@@ -121,7 +126,9 @@ pub(super) fn unreported_bootstraps(store: &Store) -> Result<Vec<Authority>, Sto
     let mut found = Vec::new();
     for (key, alert) in store.scan_json::<AlertRequest>(Table::Alerts, "")? {
         let authority = tables::parts(&key).into_iter().next();
-        let Some(authority) = authority.map(|srv_id| Authority::server(&srv_id)) else { continue };
+        let Some(authority) = authority.map(|srv_id| Authority::server(&srv_id)) else {
+            continue;
+        };
         if alert.alert_type == BOOTSTRAP_COMPLETE && !found.contains(&authority) {
             found.push(authority);
         }
@@ -137,7 +144,12 @@ fn waiting(
 }
 
 fn alert_of(request: AlertRequest) -> Alert {
-    let AlertRequest { alert_type, source, mark, data } = request;
+    let AlertRequest {
+        alert_type,
+        source,
+        mark,
+        data,
+    } = request;
     let source = source.map(|(moid, miid, path)| ClientUri::node(&moid, &miid, &path).to_string());
     Alert {
         source,
@@ -153,7 +165,12 @@ mod tests {
     use super::*;
 
     fn alert(alert_type: &str) -> AlertRequest {
-        AlertRequest { alert_type: alert_type.into(), source: None, mark: None, data: None }
+        AlertRequest {
+            alert_type: alert_type.into(),
+            source: None,
+            mark: None,
+            data: None,
+        }
     }
 
     async fn raise(store: &Store, to: &Authority, types: &[&str]) {
@@ -168,7 +185,11 @@ mod tests {
     }
 
     fn types(carried: &Carried) -> Vec<&str> {
-        carried.alerts.iter().map(|alert| alert.alert_type.as_str()).collect()
+        carried
+            .alerts
+            .iter()
+            .map(|alert| alert.alert_type.as_str())
+            .collect()
     }
 
     async fn answered(store: &Store, carried: Carried) {
@@ -201,7 +222,12 @@ mod tests {
     async fn a_bootstrap_is_the_reason_of_the_next_session_whatever_opens_it() {
         let store = Store::in_memory().expect("a store");
         let to = Authority::server("urn:dm:north");
-        raise(&store, &to, &["other", BOOTSTRAP_COMPLETE, BOOTSTRAP_COMPLETE]).await;
+        raise(
+            &store,
+            &to,
+            &["other", BOOTSTRAP_COMPLETE, BOOTSTRAP_COMPLETE],
+        )
+        .await;
         assert_eq!(unreported_bootstraps(&store).expect("rows"), [to.clone()]);
         let in_between = Carried::following(&store, &to).expect("rows");
         assert_eq!(types(&in_between), ["other"]);

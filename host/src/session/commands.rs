@@ -137,7 +137,7 @@ async fn dispatch(
         } => Err(Problem::Unsupported(
             "EXEC with a ServerURI of its own for the result",
         )),
-        Command::Cont { server_uri } => cont(talk, &server_uri),
+        Command::Cont { server_uri } => Ok(cont(talk, &server_uri)?),
         // These have a form and a name: the server learns that this release does not run them.
         Command::Show { .. } => Err(Problem::Unsupported("SHOW")),
         Command::Default { .. } => Err(Problem::Unsupported("DEFAULT")),
@@ -297,7 +297,7 @@ async fn exec(
 }
 
 /// CONT: from this Package#3 on, packages go to another URI. Its server must chain to the same anchors.
-fn cont(talk: &mut Talk, server_uri: &str) -> Result<Status, Problem> {
+fn cont(talk: &mut Talk, server_uri: &str) -> Result<Status, EndpointError> {
     talk.go_on_at(Endpoint::parse(server_uri)?);
     Ok(Status::new(StatusCode::OK))
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use bailiwick_protocol::package::Status;
 use bailiwick_protocol::{
-    Alert, HEADER_DEV_ID, MEDIA_INITIATION, MEDIA_REQUEST, MEDIA_RESPONSE, MoEntry, Package1,
-    Package2, Package3,
+    HEADER_DEV_ID, MEDIA_INITIATION, MEDIA_REQUEST, MEDIA_RESPONSE, MoEntry, Package1, Package2,
+    Package3,
 };
 use bytes::Bytes;
 use hyper::Method;

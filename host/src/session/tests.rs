@@ -1,1 +1,1 @@
-
+//! Whole sessions against a server of the tests.
