@@ -217,3 +217,21 @@ impl Config {
         Ok(config)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durability_is_off_only_where_it_is_written_under_testing() {
+        let parse = |more: &str| {
+            let text = format!("state = 'state'\nadmin-socket = 'admin'\n{more}");
+            toml::from_str::<Config>(&text).map(|config| config.testing.durability)
+        };
+        assert_eq!(parse(""), Ok(Durability::Full));
+        assert_eq!(parse("[testing]"), Ok(Durability::Full));
+        assert_eq!(parse("[testing]\ndurability = 'off'"), Ok(Durability::Off));
+        assert!(parse("durability = 'off'").is_err());
+        assert!(parse("[testing]\ndurability = 'none'").is_err());
+    }
+}

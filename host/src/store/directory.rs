@@ -144,7 +144,12 @@ pub(super) fn write_file(
             }
         })
         .and_then(|()| fs::rename(&new, &path))
-        .map_err(|e| problem(&path, format!("cannot be written: {e}")))?;
+        .map_err(|e| match e.kind() {
+            io::ErrorKind::StorageFull => StoreError::Full {
+                attempt: "make the store",
+            },
+            _ => problem(&path, format!("cannot be written: {e}")),
+        })?;
     if durability == Durability::Full {
         sync(directory)
     } else {

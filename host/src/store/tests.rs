@@ -166,7 +166,7 @@ fn a_directory_that_cannot_be_used_says_why() {
             fs::create_dir(scratch.state()).unwrap();
             std::os::unix::fs::symlink("/etc/passwd", scratch.database()).unwrap();
         },
-        "store.sqlite",
+        "symbolic link",
     );
 }
 
@@ -295,6 +295,30 @@ async fn reads_in_sqlite_see_the_last_commit_and_no_half_of_one() {
             store.get(Table::Meta, "a").unwrap(),
             Some(value.into_bytes())
         );
+    }
+}
+
+#[test]
+fn sqlite_finds_and_orders_like_a_map() {
+    let scratch = Scratch::new();
+    let _lock = directory::prepare(&scratch.state(), Durability::Off).unwrap();
+    let sqlite = Sqlite::open(&scratch.database(), Durability::Off).unwrap();
+    let model = Memory::default();
+    let mut random = Random(0x0DD);
+    for _ in 0..300 {
+        let mut batch = Batch::new();
+        for _ in 0..random.below(6) {
+            let (table, key) = (random.table(), random.key());
+            match random.below(3) {
+                0 => batch.delete(table, key),
+                _ => batch.put(table, key, vec![random.below(256) as u8]),
+            }
+        }
+        sqlite.commit(&batch).unwrap();
+        model.commit(&batch).unwrap();
+        let (table, key) = (random.table(), random.key());
+        assert_eq!(sqlite.get(table, &key), model.get(table, &key));
+        assert_eq!(sqlite.scan(table, &key), model.scan(table, &key), "{key:?}");
     }
 }
 

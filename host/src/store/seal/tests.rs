@@ -183,6 +183,13 @@ fn a_key_goes_with_the_last_value_of_its_namespace() {
     delete(&sealed, &[a]);
     assert_eq!(key(), first);
     assert!(sealed.get(Table::Values, b).unwrap().is_some());
+    // Values of a namespace whose name only starts the same are not among them.
+    put(
+        &sealed,
+        Table::Values,
+        &CLOCK.replace("one", "one-more"),
+        b"1",
+    );
     delete(&sealed, &[a, b]);
     assert_eq!(key(), None);
     assert!(

@@ -64,6 +64,7 @@ fn a_failed_call_is_undone_and_the_rest_stays() {
 #[tokio::test]
 async fn a_mark_from_before_a_commit_undoes_what_came_after_it() {
     let tx = store().begin();
+    tx.put(Table::Meta, "a", b"0".to_vec());
     let mark = tx.mark();
     tx.put(Table::Meta, "a", b"1".to_vec());
     tx.commit().await.unwrap();
