@@ -13,7 +13,10 @@
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
 use thiserror::Error;
 
 use crate::{
@@ -204,6 +207,11 @@ impl Authority {
     /// When the server certificate ends, in seconds since 1970-01-01 UTC.
     pub fn server_not_after(&self) -> u64 {
         self.settings.server_not_after
+    }
+
+    /// The same, RFC 3339.
+    pub fn server_expires(&self) -> String {
+        clock::rfc3339(UNIX_EPOCH + Duration::from_secs(self.settings.server_not_after))
     }
 
     /// The CA, with its key.

@@ -32,6 +32,7 @@
 
 pub mod authority;
 pub mod device;
+pub mod notification;
 pub mod pki;
 
 pub mod server;

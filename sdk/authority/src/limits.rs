@@ -55,7 +55,7 @@ impl Default for Limits {
             connections: 512,
             connections_per_device: 8,
             handshake: Duration::from_secs(10),
-            head: Duration::from_secs(30),
+            head: Duration::from_secs(60),
             head_bytes: 16 << 10,
             headers: 64,
             connection: Duration::from_secs(3600),

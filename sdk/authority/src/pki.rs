@@ -9,21 +9,19 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
 };
-use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use std::{
     fmt,
     net::IpAddr,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 use thiserror::Error;
 
 use crate::clock;
+
+mod tls;
+
+pub use tls::{client_config, server_config};
 
 /// The longest common name (RFC 5280 `ub-common-name`), in characters.
 const COMMON_NAME: usize = 64;
@@ -276,6 +274,11 @@ impl Identity {
             .collect()
     }
 
+    /// The private key, for a TLS configuration.
+    pub fn key(&self) -> PrivateKeyDer<'static> {
+        self.key.clone_key()
+    }
+
     /// The private key, PKCS#8 DER.
     pub fn key_der(&self) -> &[u8] {
         self.key.secret_der()
@@ -307,6 +310,13 @@ pub(crate) fn random_hex(bytes: usize) -> Result<String, PkiError> {
     Ok(hex(&random))
 }
 
+/// A random number.
+pub(crate) fn random_u16() -> Result<u16, PkiError> {
+    let mut random = [0; 2];
+    rand::fill(&mut random).map_err(|_| PkiError::Random)?;
+    Ok(u16::from_ne_bytes(random))
+}
+
 /// SHA-256 of a DER certificate, 64 lower-case hexadecimal digits.
 pub fn fingerprint(certificate: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, certificate).as_ref())
@@ -314,55 +324,6 @@ pub fn fingerprint(certificate: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// TLS 1.2 and 1.3 for a server that requires a client certificate which chains to one of `client_anchors`.
-/// Without anchors it asks for none: for fake servers in tests only.
-pub fn server_config(
-    identity: &Identity,
-    client_anchors: &[CertificateDer<'static>],
-) -> Result<Arc<ServerConfig>, PkiError> {
-    let builder =
-        ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    let builder = if client_anchors.is_empty() {
-        builder.with_no_client_auth()
-    } else {
-        let roots = Arc::new(root_store(client_anchors)?);
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
-        builder.with_client_cert_verifier(verifier)
-    };
-    let mut config = builder.with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
-}
-
-/// TLS 1.2 and 1.3 for a client that trusts `anchors` alone and presents `identity` if asked.
-pub fn client_config(
-    anchors: &[CertificateDer<'static>],
-    identity: Option<&Identity>,
-) -> Result<Arc<ClientConfig>, PkiError> {
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(root_store(anchors)?);
-    let config = match identity {
-        Some(identity) => {
-            builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?
-        }
-        None => builder.with_no_client_auth(),
-    };
-    Ok(Arc::new(config))
-}
-
-fn root_store(anchors: &[CertificateDer<'static>]) -> Result<RootCertStore, rustls::Error> {
-    let mut roots = RootCertStore::empty();
-    for anchor in anchors {
-        roots.add(anchor.clone())?;
-    }
-    Ok(roots)
-}
-
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
 fn params(common_name: &str, validity: Validity) -> Result<CertificateParams, PkiError> {
@@ -393,7 +354,8 @@ fn alternative_name(host: &str) -> Result<SanType, PkiError> {
     if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
         return Ok(SanType::IpAddress(address));
     }
-    rustls::pki_types::DnsName::try_from(host.trim_start_matches("*.")).map_err(|_| refused())?;
+    rustls::pki_types::DnsName::try_from(host.strip_prefix("*.").unwrap_or(host))
+        .map_err(|_| refused())?;
     Ok(SanType::DnsName(host.try_into().map_err(|_| refused())?))
 }
 

@@ -5,13 +5,17 @@ use bailiwick_protocol::{
     bootstrap::{self, NotiAuth, TrspAuth},
 };
 use serde::{Deserialize, Serialize};
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use super::{Authority, AuthorityError, CERTIFICATE_DAYS, DEFAULT_PORT, RECORD_BYTES};
 use crate::{
     clock,
     device::DeviceId,
-    files::{self, PRIVATE},
+    files::{self, FileError, PRIVATE},
     pki::{self, Ca, Identity, Validity},
     record::{self, RecordError},
 };
@@ -59,6 +63,19 @@ pub struct Enrollment {
     pub identity: Identity,
 }
 
+impl Enrollment {
+    /// Writes the bootstrap document to `path`, readable by its owner alone, replacing what was there.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        if let Some(directory) = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            files::private_dir(directory)?;
+        }
+        files::replace(path, &self.bootstrap.to_bytes(), PRIVATE)
+    }
+}
+
 /// What an authority knows of a device.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Device {
@@ -74,6 +91,13 @@ pub struct Device {
     pub not_after: u64,
     /// Authenticates notifications.
     pub(crate) notification: NotificationKey,
+}
+
+impl Device {
+    /// When the newest certificate ends, RFC 3339.
+    pub fn expires(&self) -> String {
+        clock::rfc3339(UNIX_EPOCH + Duration::from_secs(self.not_after))
+    }
 }
 
 /// What signs the notifications to one device.
