@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
+use super::account::Account;
 use super::grants::{Grant, Scene};
-use super::{Access, Account, PermissionError, Permissions, Rights, record};
+use super::{Access, PermissionError, Permissions, Rights, record};
 use crate::authority::{Authority, Instance};
 
 /// What `bailiwick explain` shows. For the operator: a server never sees it.

@@ -5,8 +5,10 @@
 //! pure ([`grants`], [`changes`], [`policy`]); this file only fetches, asks and records. Local
 //! applications and the operator pass through the same door.
 
+mod account;
 mod changes;
 mod decision;
+mod delegate;
 mod explain;
 mod grants;
 mod policy;
@@ -21,15 +23,14 @@ use crate::store::{Store, StoreError, Table, Transaction, tables};
 
 pub use self::changes::GrantRefused;
 pub use self::decision::{CreatePermit, Denied, Permit, Precedence, Rule};
+pub use self::delegate::GrantTerms;
 pub use self::explain::Explanation;
 pub use self::grants::{Grant, InstanceRecord, UNKNOWN_TIME};
 pub use self::rights::{Access, Rights};
 
+use self::account::{Account, permitted_key};
 use self::grants::Scene;
 use self::policy::Policy;
-
-/// First part of the keys in [`Table::Grants`] under which the types of an account are kept.
-const PERMITTED: &str = "permitted";
 
 /// The rules over what is stored; a cheap handle.
 #[derive(Clone)]
@@ -73,16 +74,6 @@ pub enum PermissionError {
     /// A grant was not given or taken away.
     #[error(transparent)]
     Grant(#[from] GrantRefused),
-}
-
-/// What the account of an authority permits.
-enum Account {
-    /// There is none.
-    Unknown,
-    /// The operator and the device: every type.
-    Every,
-    /// These types.
-    Types(BTreeSet<String>),
 }
 
 impl Permissions {
@@ -217,44 +208,6 @@ impl Permissions {
         Ok(seen)
     }
 
-    /// Whether the account of `who` permits the type; the operator and the device may manage every type.
-    pub fn may_manage(
-        &self,
-        tx: &Transaction,
-        who: &Authority,
-        moid: &str,
-    ) -> Result<bool, PermissionError> {
-        Ok(match self.account(tx, who)? {
-            Account::Unknown => false,
-            Account::Every => true,
-            Account::Types(types) => types.contains(moid),
-        })
-    }
-
-    /// The types that the account of `who` permits, sorted. Empty for the operator and the device, which may
-    /// manage every type.
-    pub fn permitted_moids(
-        &self,
-        tx: &Transaction,
-        who: &Authority,
-    ) -> Result<Vec<String>, PermissionError> {
-        Ok(match self.account(tx, who)? {
-            Account::Unknown | Account::Every => Vec::new(),
-            Account::Types(types) => types.into_iter().collect(),
-        })
-    }
-
-    /// Sets the types that the account of `who` permits. This makes the authority known, even with no type.
-    pub fn set_permitted(
-        &self,
-        tx: &Transaction,
-        who: &Authority,
-        moids: &[String],
-    ) -> Result<(), PermissionError> {
-        let moids: BTreeSet<&String> = moids.iter().collect();
-        Ok(tx.put_json(Table::Grants, &permitted_key(who), &moids)?)
-    }
-
     /// Forgets an authority: what its account permits, the grants to it and by it. What it owned is returned with
     /// its new owner: its most trusted delegate, or the operator.
     pub fn remove_authority(
@@ -328,68 +281,6 @@ impl Permissions {
             .collect()
     }
 
-    /// Gives rights on the instance of the permit, which must be for Delegate, in the name of its authority. An
-    /// older grant from the same authority to the same one is replaced.
-    pub fn grant(
-        &self,
-        tx: &Transaction,
-        permit: &Permit,
-        to: &Authority,
-        what: GrantTerms,
-        now: u64,
-    ) -> Result<(), PermissionError> {
-        require(permit, Access::Delegate)?;
-        let GrantTerms {
-            rights,
-            not_after,
-            priority,
-        } = what;
-        let (to, granted_by) = (to.clone(), permit.authority.clone());
-        let grant = Grant {
-            to,
-            rights,
-            not_after,
-            priority,
-            granted_by,
-        };
-        self.change(tx, permit, now, |scene| changes::grant(scene, grant))
-    }
-
-    /// Takes away what `to` was given on the instance of the permit: all of it for the owner and the operator, a
-    /// delegate's own grants for the delegate. Everybody may give up its own rights, with a permit for any access.
-    pub fn revoke(
-        &self,
-        tx: &Transaction,
-        permit: &Permit,
-        to: &Authority,
-        now: u64,
-    ) -> Result<(), PermissionError> {
-        if permit.authority != *to {
-            require(permit, Access::Delegate)?;
-        }
-        self.change(tx, permit, now, |scene| {
-            changes::revoke(scene, &permit.authority, to)
-        })
-    }
-
-    fn change(
-        &self,
-        tx: &Transaction,
-        permit: &Permit,
-        now: u64,
-        change: impl FnOnce(&Scene<'_>) -> Result<Vec<Grant>, GrantRefused>,
-    ) -> Result<(), PermissionError> {
-        let Permit {
-            authority,
-            instance,
-            ..
-        } = permit;
-        let mut record = record(tx, instance)?;
-        let permitted = self.permitted(tx, authority, &record, &instance.moid)?;
-        record.grants = change(&self.scene(&record, &instance.moid, &permitted, now))?;
-        Ok(tx.put_json(Table::Instances, &record_key(instance), &record)?)
-    }
-
     fn scene<'a>(
         &'a self,
         record: &'a InstanceRecord,
@@ -405,88 +296,6 @@ impl Permissions {
             now,
         }
     }
-
-    fn check_account(&self, tx: &Transaction, who: &Authority, moid: &str) -> Result<(), Denied> {
-        let authority = who.clone();
-        match self.account(tx, who)? {
-            Account::Every => Ok(()),
-            Account::Types(types) if types.contains(moid) => Ok(()),
-            Account::Types(_) => Err(Denied::MoidNotPermitted {
-                authority,
-                moid: moid.to_owned(),
-            }),
-            Account::Unknown => Err(Denied::UnknownAuthority { authority }),
-        }
-    }
-
-    /// A local application has no DM account: the lines of the device policy that name it stand for one.
-    fn account(&self, tx: &Transaction, who: &Authority) -> Result<Account, StoreError> {
-        if *who == Authority::operator() || *who == Authority::device() {
-            return Ok(Account::Every);
-        }
-        let stored: Option<BTreeSet<String>> = tx.get_json(Table::Grants, &permitted_key(who))?;
-        if !who.is_local() {
-            return Ok(stored.map_or(Account::Unknown, Account::Types));
-        }
-        let named: BTreeSet<String> = self
-            .inner
-            .policy
-            .naming(who)
-            .map(|line| line.moid.clone())
-            .collect();
-        Ok(match stored {
-            Some(types) => Account::Types(&types | &named),
-            None if named.is_empty() => Account::Unknown,
-            None => Account::Types(named),
-        })
-    }
-
-    /// Whether what stands for the account of a local application lets it make instances too, not only use
-    /// those of the device.
-    fn may_own(&self, tx: &Transaction, who: &Authority, moid: &str) -> Result<bool, StoreError> {
-        if !who.is_local() {
-            return Ok(true);
-        }
-        let stored: Option<BTreeSet<String>> = tx.get_json(Table::Grants, &permitted_key(who))?;
-        let mut lines = self.inner.policy.lines(who, moid);
-        Ok(stored.is_some_and(|types| types.contains(moid))
-            || lines.any(|line| line.rights.contains(Access::Write)))
-    }
-
-    /// Who may manage the type, among all whom a decision about `who` and this record can depend on.
-    fn permitted(
-        &self,
-        tx: &Transaction,
-        who: &Authority,
-        record: &InstanceRecord,
-        moid: &str,
-    ) -> Result<BTreeSet<Authority>, StoreError> {
-        let granters = record.grants.iter().map(|grant| &grant.granted_by);
-        let concerned: BTreeSet<&Authority> = granters.chain([who, &record.owner]).collect();
-        let mut permitted = BTreeSet::new();
-        for authority in concerned {
-            let may = match self.account(tx, authority)? {
-                Account::Unknown => false,
-                Account::Every => true,
-                Account::Types(types) => types.contains(moid),
-            };
-            if may {
-                permitted.insert(authority.clone());
-            }
-        }
-        Ok(permitted)
-    }
-}
-
-/// What a grant gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GrantTerms {
-    /// Which rights.
-    pub rights: Rights,
-    /// Last second (Unix time) at which it counts; `None`: no end.
-    pub not_after: Option<u64>,
-    /// Whose commands go first on the instance; lower is more important.
-    pub priority: i32,
 }
 
 /// The record of an instance; without one the device owns it.
@@ -497,10 +306,6 @@ fn record(tx: &Transaction, instance: &Instance) -> Result<InstanceRecord, Store
 
 fn record_key(instance: &Instance) -> String {
     tables::key(&[&instance.moid, &instance.miid])
-}
-
-fn permitted_key(who: &Authority) -> String {
-    tables::key(&[PERMITTED, who.as_str()])
 }
 
 fn instance_of(key: &str) -> Result<Instance, StoreError> {
