@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a developer types. Each command does its own set-up first.
 
 mod bench;
+mod demo;
 mod lint;
 mod plugins;
 mod setup;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         None => ("help", [].as_slice()),
     };
     let result = match command {
+        "demo" => demo::demo(),
         "test" => test::test(arguments),
         "lint" => lint::lint(),
         "plugins" => plugins::plugins().map(drop),

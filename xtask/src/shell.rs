@@ -109,19 +109,24 @@ pub(crate) fn yellow(text: &str) -> String {
     colour("33;1", text)
 }
 
+pub(crate) fn bold(text: &str) -> String {
+    colour("1", text)
+}
+
 pub(crate) fn dim(text: &str) -> String {
     colour("2", text)
 }
 
 fn colour(code: &str, text: &str) -> String {
-    let plain = std::env::var_os("NO_COLOR").is_some();
-    if plain || !std::io::stderr().is_terminal() {
+    let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+    if !terminal || std::env::var_os("NO_COLOR").is_some() {
         return text.to_owned();
     }
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-fn line_of(command: &Command) -> String {
+/// A command as one would type it.
+pub(crate) fn line_of(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let program = program.file_name().unwrap_or(program.as_os_str());
     let mut line = program.to_string_lossy().into_owned();
