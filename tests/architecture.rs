@@ -1,5 +1,7 @@
 //! The rules of the house that the compiler does not check: who may use whom, who may name what, where `unsafe` is.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod rust_source;
 
 use std::collections::BTreeSet;
@@ -97,6 +99,24 @@ fn engines_are_named_where_they_belong() {
         }
     }
     assert_none(&offences, "use what the room in the table above offers");
+}
+
+#[test]
+fn programs_are_started_in_three_places() {
+    let starters: Vec<_> = sources("host/src")
+        .into_iter()
+        .filter(|source| {
+            let names = source.names_after("process::");
+            names.iter().any(|name| name == "Command")
+        })
+        .map(|source| source.path)
+        .collect();
+    // Each clears the environment and bounds time and output: the compiler, what `os` was granted, a worker.
+    let expected = ["compile.rs", "imports/os.rs", "process.rs"];
+    assert_eq!(
+        starters,
+        expected.map(|file| format!("host/src/plugins/{file}"))
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Every requirement in `docs/requirements.md` names the tests that show it, and they exist; or it is listed as open.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[allow(
     dead_code,
     reason = "shared with `architecture`, which needs more of it"

@@ -57,18 +57,23 @@ impl Source {
 
     /// The names that follow `crate::` or a chain of `super::`, sorted: the rooms that this file uses, and maybe more.
     pub(crate) fn rooms_used(&self) -> Vec<String> {
-        let code: String = self.code.split_whitespace().collect::<Vec<_>>().join(" ");
-        let code = code.replace(" ::", "::").replace(":: ", "::");
-        let mut used = Vec::new();
-        for root in ["crate::", "super::super::"] {
-            for (start, _) in code.match_indices(root) {
-                let rest = code[start + root.len()..].trim_start_matches("super::");
-                used.extend(first_names(rest).into_iter().map(str::to_owned));
-            }
-        }
+        let mut used = self.names_after("crate::");
+        used.extend(self.names_after("super::super::"));
         used.sort();
         used.dedup();
         used
+    }
+
+    /// The first name of each path that follows `prefix`, those of a group in braces too.
+    pub(crate) fn names_after(&self, prefix: &str) -> Vec<String> {
+        let code: String = self.code.split_whitespace().collect::<Vec<_>>().join(" ");
+        let code = code.replace(" ::", "::").replace(":: ", "::");
+        let mut names = Vec::new();
+        for (start, _) in code.match_indices(prefix) {
+            let rest = code[start + prefix.len()..].trim_start_matches("super::");
+            names.extend(first_names(rest).into_iter().map(str::to_owned));
+        }
+        names
     }
 
     /// The identifiers and keywords of the code, in order.
