@@ -139,12 +139,14 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub struct Journal {
     path: PathBuf,
+    lock: PathBuf,
 }
 
 impl Journal {
     pub(crate) fn new(directory: &Path, device: &DeviceId) -> Self {
         Journal {
             path: directory.join(format!("{device}.jsonl")),
+            lock: directory.join(format!("{device}.lock")),
         }
     }
 
@@ -191,6 +193,8 @@ impl Journal {
                 lines.push(b'\n');
             }
         }
+        // A session and an upload may end at the same time, and only one of them may set the journal aside.
+        let _appending = files::lock(&self.lock)?;
         let full = std::fs::metadata(&self.path).is_ok_and(|metadata| metadata.len() > limit);
         if full {
             let mut aside = self.path.clone().into_os_string();

@@ -128,7 +128,9 @@ pub struct Repository {
 
 /// An upload that is not complete yet; it leaves nothing behind when dropped.
 pub(crate) struct Upload {
-    directory: PathBuf,
+    repository: Repository,
+    device: DeviceId,
+    name: String,
     unfinished: Unfinished,
     /// Bytes that fit.
     pub(crate) room: u64,
@@ -242,30 +244,34 @@ impl Repository {
     ) -> Result<(Upload, File), RepositoryError> {
         let directory = self.uploads_of(device);
         files::private_dir(&directory)?;
+        let room = self.room(device, name, limits)?.min(limits.upload_bytes);
+        let (unfinished, file) = Unfinished::open(&directory, PRIVATE)?;
+        let upload = Upload {
+            repository: self.clone(),
+            device: device.clone(),
+            name: name.to_owned(),
+            unfinished,
+            room,
+        };
+        Ok((upload, file))
+    }
+
+    /// Bytes that the device may still store under `name`; what is there under that name is going to be replaced.
+    fn room(&self, device: &DeviceId, name: &str, limits: &Limits) -> Result<u64, RepositoryError> {
         let (mut bytes, mut count) = (0, 0);
         for (other, size) in self.uploads(device)? {
-            // What is replaced makes room.
             if other.to_string() != name {
                 bytes += size;
                 count += 1;
             }
         }
-        let room = limits
-            .uploads_bytes
-            .saturating_sub(bytes)
-            .min(limits.upload_bytes);
+        let room = limits.uploads_bytes.saturating_sub(bytes);
         if count >= limits.uploads_files || room == 0 {
             return Err(RepositoryError::Full {
                 device: device.clone(),
             });
         }
-        let (unfinished, file) = Unfinished::open(&directory, PRIVATE)?;
-        let upload = Upload {
-            directory,
-            unfinished,
-            room,
-        };
-        Ok((upload, file))
+        Ok(room)
     }
 
     /// Removes what a crash left unfinished.
@@ -283,38 +289,51 @@ impl Repository {
 }
 
 impl Upload {
-    /// Puts it in place of an earlier one of that name; `true` if there was none.
-    pub(crate) fn replace(&self, name: &str) -> Result<bool, RepositoryError> {
-        let path = self.directory.join(name);
+    /// Puts it, with its `bytes`, in place of an earlier one of that name; returns the name, and `true` if there was none.
+    pub(crate) fn replace(
+        &self,
+        bytes: u64,
+        limits: &Limits,
+    ) -> Result<(String, bool), RepositoryError> {
+        let _finishing = self.finish(&self.name, bytes, limits)?;
+        let path = self.repository.uploads_of(&self.device).join(&self.name);
         let is_new = !path.exists();
         self.unfinished.replace(&path)?;
-        Ok(is_new)
+        Ok((self.name.clone(), is_new))
     }
 
-    /// Puts it beside earlier ones of that name, with a number at the end; returns its name.
-    pub(crate) fn add(&self, name: &str) -> Result<String, RepositoryError> {
+    /// Puts it, with its `bytes`, beside earlier ones of that name, with a number at the end; returns its name.
+    pub(crate) fn add(&self, bytes: u64, limits: &Limits) -> Result<String, RepositoryError> {
+        // Nothing has an empty name: nothing is going to be replaced.
+        let _finishing = self.finish("", bytes, limits)?;
+        let directory = self.repository.uploads_of(&self.device);
         let number = |other: &String| {
             let (stem, number) = other.rsplit_once('.')?;
-            if stem == name {
+            if stem == self.name {
                 number.parse::<u64>().ok()
             } else {
                 None
             }
         };
-        let highest = files::list(&self.directory)?
-            .iter()
-            .filter_map(number)
-            .max();
-        let mut next = highest.unwrap_or(0).saturating_add(1);
-        loop {
-            let numbered = format!("{name}.{next}");
-            match self.unfinished.create(&self.directory.join(&numbered)) {
-                Ok(()) => return Ok(numbered),
-                // Another upload of the same device was faster.
-                Err(error) if error.is_already_there() && next < u64::MAX => next += 1,
-                Err(error) => return Err(error.into()),
-            }
+        let highest = files::list(&directory)?.iter().filter_map(number).max();
+        let name = format!("{}.{}", self.name, highest.unwrap_or(0).saturating_add(1));
+        self.unfinished.create(&directory.join(&name))?;
+        Ok(name)
+    }
+
+    /// One upload of a device is finished at a time, and only if there still is room: others were under way as well.
+    fn finish(&self, replaced: &str, bytes: u64, limits: &Limits) -> Result<File, RepositoryError> {
+        let lock = self
+            .repository
+            .uploads
+            .join(format!(".{}.lock", self.device));
+        let finishing = files::lock(&lock)?;
+        if self.repository.room(&self.device, replaced, limits)? < bytes {
+            return Err(RepositoryError::Full {
+                device: self.device.clone(),
+            });
         }
+        Ok(finishing)
     }
 }
 

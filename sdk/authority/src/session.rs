@@ -161,12 +161,12 @@ impl Sessions {
             package.mos.len(),
             package.alerts.len()
         );
-        self.done(device, Vec::new(), &package.alerts, 1)?;
         let opened = Arc::new(package);
         self.events.send(Event::Opened {
             device: device.clone(),
             package: Arc::clone(&opened),
         });
+        self.done(device, Vec::new(), &opened.alerts, 1)?;
         Ok(Session {
             opened,
             awaiting: Vec::new(),

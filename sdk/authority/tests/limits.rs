@@ -238,3 +238,46 @@ async fn a_stop_waits_for_what_is_under_way_but_not_for_ever() {
     let _ = stuck.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
 }
+
+#[tokio::test]
+async fn a_device_that_stops_reading_is_cut() {
+    let world = World::new();
+    let device = world.enroll("dev1");
+    // More than the operating system buffers on both sides.
+    let name = "large".parse().unwrap();
+    world
+        .authority
+        .repository()
+        .put_bytes(&name, &vec![0; 32 << 20])
+        .unwrap();
+    let limits = Limits {
+        stall: SHORT,
+        connections_per_device: 1,
+        ..Limits::default()
+    };
+    let server = world.serve_within(limits).await;
+    let mut stuck = device.connect_tls(server.local_addr()).await.unwrap();
+    stuck
+        .write_all(b"GET /data/large HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
+    // The first bytes are here: from now on it is the only connection that the device may have.
+    stuck.read_exact(&mut [0; 12]).await.unwrap();
+    let freed = async {
+        loop {
+            let request = b"GET /data/none HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            if raw(&device, server.local_addr(), request)
+                .await
+                .starts_with("HTTP/1.1 404")
+            {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), freed)
+        .await
+        .unwrap();
+    let mut rest = Vec::new();
+    let _ = stuck.read_to_end(&mut rest).await;
+    assert!(rest.len() < 32 << 20);
+}

@@ -268,6 +268,39 @@ async fn uploads_have_a_size_and_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn uploads_at_the_same_time_share_the_room() {
+    let world = World::new();
+    let device = world.enroll("dev1");
+    let limits = Limits {
+        uploads_bytes: 150,
+        ..Limits::default()
+    };
+    let server = world.serve_within(limits).await;
+    let mut streams = Vec::new();
+    for name in ["a", "b"] {
+        let mut stream = device.connect_tls(server.local_addr()).await.unwrap();
+        let head = format!(
+            "PUT /data/{name} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // Both are under way before either is complete.
+        let mut go_on = [0; 25];
+        stream.read_exact(&mut go_on).await.unwrap();
+        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+        streams.push(stream);
+    }
+    let mut answers = Vec::new();
+    for mut stream in streams {
+        stream.write_all(&[b'x'; 100]).await.unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.unwrap();
+        answers.push(String::from_utf8_lossy(&answer).into_owned());
+    }
+    assert_eq!(answers, ["HTTP/1.1 201", "HTTP/1.1 507"]);
+    assert_eq!(uploads(&world, &device), [("a".to_owned(), 100)]);
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_off_leaves_nothing_behind() {
     let world = World::new();
     let device = world.enroll("dev1");

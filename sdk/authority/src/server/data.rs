@@ -148,11 +148,11 @@ pub(super) async fn receive(
 
     let (working, uploader, is_put) = (Arc::clone(shared), device.clone(), method == Method::PUT);
     let (name, is_new) = tokio::task::spawn_blocking(move || {
+        let Shared { sessions, .. } = &*working;
         let (name, is_new) = if is_put {
-            let is_new = upload.replace(&name)?;
-            (name, is_new)
+            upload.replace(bytes, &sessions.limits)?
         } else {
-            (upload.add(&name)?, true)
+            (upload.add(bytes, &sessions.limits)?, true)
         };
         let entry = Entry::Upload {
             time: clock::rfc3339(SystemTime::now()),
@@ -161,7 +161,6 @@ pub(super) async fn receive(
             media_type: Some(media_type).filter(|media_type| !media_type.is_empty()),
             bytes,
         };
-        let Shared { sessions, .. } = &*working;
         let journal = sessions.authority.journal(&uploader)?;
         journal
             .append(&[entry], sessions.limits.journal_bytes)
