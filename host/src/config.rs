@@ -15,6 +15,9 @@ pub struct Config {
     pub state: PathBuf,
     /// Path of the admin socket; its directory must exist. Unix sockets allow about 100 bytes.
     pub admin_socket: PathBuf,
+    /// A group whose members may use the admin socket too: its name in `/etc/group`, or its number. They may do
+    /// everything that the operator may.
+    pub admin_group: Option<String>,
     /// Directories of installed plug-ins, each with `plugin.toml` and `plugin.wasm`.
     #[serde(default)]
     pub plugins: Vec<PluginSource>,

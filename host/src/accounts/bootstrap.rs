@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use bailiwick_protocol as protocol;
+use bailiwick_protocol::MoItem;
 use bailiwick_protocol::alert::BOOTSTRAP_COMPLETE;
 use bailiwick_protocol::bootstrap::{BootstrapDocument, DMACC_MOID, SecMode};
 
@@ -23,7 +24,7 @@ use super::{
 use crate::authority::Authority;
 use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Trust};
 use crate::plugins::AlertRequest;
-use crate::store::{Table, Transaction, tables};
+use crate::store::{StoreError, Table, Transaction, tables};
 
 /// Accounts of one device. Stops documents that make a device wait for thousands of servers.
 const MAX_ACCOUNTS: usize = 64;
@@ -65,28 +66,50 @@ struct Checked {
     secrets: Vec<Unwritten>,
 }
 
+/// The command that a bootstrap runs as: its transaction, and the way to the objects that come along.
+pub trait Command {
+    /// What everything is written into.
+    fn transaction(&self) -> Rc<Transaction>;
+    /// Stores an object of the document; an error in words.
+    fn store(&self, item: &MoItem) -> impl Future<Output = Result<Stored, String>>;
+    /// Makes everything durable, all or nothing.
+    fn commit(self) -> impl Future<Output = Result<(), StoreError>>;
+}
+
+/// What became of an object of the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is there.
+    Done,
+    /// Nothing on this device serves its type, so it is left out (as in DM 1.2.1).
+    Unknown,
+}
+
 impl Accounts {
-    /// Takes the accounts of a bootstrap document. After an error, nothing of it was taken.
-    pub async fn bootstrap(
+    /// Takes a bootstrap document: its accounts, and its objects for the first of them. `begin` begins the command
+    /// of that authority. After an error, nothing was taken; if nothing is new in the accounts, nothing is either.
+    pub async fn bootstrap<C: Command>(
         &self,
         document: &[u8],
         overwrite: Overwrite,
+        begin: impl FnOnce(&Authority) -> C,
     ) -> Result<Vec<Bootstrapped>, BootstrapError> {
         let document = BootstrapDocument::parse(document, &protocol::Limits::DEFAULT)?;
-        if let Some(object) = document.objects.first() {
-            return Err(BootstrapError::Object {
-                uri: object.client_uri.clone().unwrap_or_default(),
-                reason: "only DM accounts can be bootstrapped".into(),
-            });
-        }
         let checked = document
             .accounts
             .iter()
             .map(check)
             .collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = checked
+            .first()
+            .map(|checked| checked.account.authority.clone())
+        else {
+            return Ok(Vec::new());
+        };
 
         let _one_at_a_time = self.inner.changing.lock().await;
-        let tx = Rc::new(self.inner.store.begin());
+        let command = begin(&first);
+        let tx = command.transaction();
         let mut secrets = Vec::new();
         let mut outcome = Vec::new();
         for Checked {
@@ -108,23 +131,30 @@ impl Accounts {
                 limit: MAX_ACCOUNTS,
             });
         }
+        if outcome.iter().all(|done| done.change == Change::Unchanged) {
+            return Ok(outcome);
+        }
+        store_objects(&command, &document.objects).await?;
 
         let fresh = self.inner.secrets.write(secrets).await?;
-        if let Err(error) = tx.commit().await {
+        if let Err(error) = command.commit().await {
             self.inner.secrets.remove(&fresh);
             return Err(error.into());
         }
-        for Bootstrapped { account, change } in &outcome {
+        self.after_commit(&outcome);
+        Ok(outcome)
+    }
+
+    fn after_commit(&self, outcome: &[Bootstrapped]) {
+        for Bootstrapped { account, change } in outcome {
             self.inner.trust.borrow_mut().remove(&account.authority);
             tracing::info!(authority = %account.authority, ?change, "account bootstrapped");
         }
-        if let Err(error) = self
-            .referenced()
-            .and_then(|keep| Ok(self.inner.secrets.remove_all_but(&keep)?))
-        {
+        let kept = self.referenced();
+        let removed = kept.and_then(|keep| Ok(self.inner.secrets.remove_all_but(&keep)?));
+        if let Err(error) = removed {
             tracing::warn!(%error, "secrets of replaced accounts stay until the next start");
         }
-        Ok(outcome)
     }
 
     /// Puts one account into the transaction, with its rights, its instance and its alert.
@@ -176,6 +206,23 @@ impl Accounts {
         let mut numbers = (1..=there.len() + 1).map(|number| number.to_string());
         Ok(numbers.find(|miid| !taken(miid)).unwrap_or_default())
     }
+}
+
+async fn store_objects(command: &impl Command, objects: &[MoItem]) -> Result<(), BootstrapError> {
+    for item in objects {
+        let uri = || item.client_uri.clone().unwrap_or_default();
+        match command.store(item).await {
+            Ok(Stored::Done) => {}
+            Ok(Stored::Unknown) => {
+                tracing::warn!(
+                    uri = uri(),
+                    "an object of the bootstrap document has no plug-in"
+                );
+            }
+            Err(reason) => return Err(BootstrapError::Object { uri: uri(), reason }),
+        }
+    }
+    Ok(())
 }
 
 /// The device says so itself, in its first session (OMA DM 2.0, Bootstrap).

@@ -108,8 +108,8 @@ pub enum BootstrapError {
         /// Whose.
         srv_id: String,
     },
-    /// It brings objects that nobody here serves or takes.
-    #[error("item {uri} of the document: {reason}")]
+    /// It brings an object that cannot be made.
+    #[error("the object {uri} of the document: {reason}")]
     Object {
         /// Its ClientURI.
         uri: String,

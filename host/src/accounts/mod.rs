@@ -30,7 +30,7 @@ use crate::plugins::AccountView;
 use crate::store::{Store, Table, tables};
 
 pub use alerts::queue_alert;
-pub use bootstrap::{Bootstrapped, Change, Overwrite};
+pub use bootstrap::{Bootstrapped, Change, Command, Overwrite, Stored};
 pub use error::{AccountError, BootstrapError};
 pub use secrets::SecretName;
 

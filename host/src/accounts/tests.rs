@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use bailiwick_protocol as protocol;
+use bailiwick_protocol::MoItem;
 use bailiwick_protocol::bootstrap::{
     BootstrapAuth, BootstrapDocument, NotiAuth, SecMode, TrspAuth,
 };
@@ -12,7 +13,7 @@ use super::*;
 use crate::certificates::CertificateError;
 use crate::certificates::testing::{Ca, Issued};
 use crate::store::faults::Memory;
-use crate::store::{Backend, Batch, Rows, StoreError};
+use crate::store::{Backend, Batch, Rows, StoreError, Transaction};
 
 /// A state directory that goes with the test.
 struct State(PathBuf);
@@ -88,11 +89,37 @@ fn accounts(store: &Store, state: &State) -> Accounts {
     Accounts::new(store.clone(), permissions, &state.0).unwrap()
 }
 
-async fn refused(accounts: &Accounts, account: protocol::Account) -> String {
-    let outcome = accounts
-        .bootstrap(&document(&[account]), Overwrite::Refuse)
-        .await;
-    outcome.unwrap_err().to_string()
+/// A command without objects: it knows none, refuses `urn:bad` and says what it was given.
+struct Plain {
+    tx: Rc<Transaction>,
+    stored: Rc<RefCell<Vec<String>>>,
+}
+
+impl Command for Plain {
+    fn transaction(&self) -> Rc<Transaction> {
+        self.tx.clone()
+    }
+
+    async fn store(&self, item: &MoItem) -> Result<Stored, String> {
+        let uri = item.client_uri.clone().unwrap();
+        if uri.starts_with("urn:bad") {
+            return Err("it is bad".into());
+        }
+        self.stored.borrow_mut().push(uri);
+        Ok(Stored::Unknown)
+    }
+
+    async fn commit(self) -> Result<(), StoreError> {
+        self.tx.commit().await
+    }
+}
+
+fn begin(store: &Store) -> impl FnOnce(&Authority) -> Plain + use<> {
+    let tx = Rc::new(store.begin());
+    move |_| Plain {
+        tx,
+        stored: Rc::default(),
+    }
 }
 
 #[tokio::test]
@@ -105,7 +132,7 @@ async fn a_document_becomes_accounts_with_rights_instances_and_secrets() {
     let accounts = accounts(&store, &state);
     let document = document(&[ma.account("one.example"), ma.account("two.example")]);
     let outcome = accounts
-        .bootstrap(&document, Overwrite::Refuse)
+        .bootstrap(&document, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     assert!(outcome.iter().all(|done| done.change == Change::Added));
@@ -179,7 +206,7 @@ async fn the_same_document_again_changes_nothing() {
     let accounts = accounts(&store, &state);
     let document = document(&[ma.account("one.example")]);
     accounts
-        .bootstrap(&document, Overwrite::Refuse)
+        .bootstrap(&document, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     let before = (
@@ -187,7 +214,10 @@ async fn the_same_document_again_changes_nothing() {
         store.scan(Table::Alerts, "").unwrap(),
     );
     for overwrite in [Overwrite::Refuse, Overwrite::Replace] {
-        let outcome = accounts.bootstrap(&document, overwrite).await.unwrap();
+        let outcome = accounts
+            .bootstrap(&document, overwrite, begin(&store))
+            .await
+            .unwrap();
         assert_eq!(outcome[0].change, Change::Unchanged);
     }
     let after = (
@@ -206,7 +236,7 @@ async fn nobody_takes_over_an_account_unasked() {
     let accounts = accounts(&store, &state);
     let theirs = document(&[ma.account("one.example")]);
     accounts
-        .bootstrap(&theirs, Overwrite::Refuse)
+        .bootstrap(&theirs, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     let (before, keys) = (accounts.list().unwrap(), state.keys());
@@ -214,7 +244,7 @@ async fn nobody_takes_over_an_account_unasked() {
     // A new account in the same document is not taken either.
     let rogue = document(&[rogue.account("new.example"), rogue.account("one.example")]);
     let error = accounts
-        .bootstrap(&rogue, Overwrite::Refuse)
+        .bootstrap(&rogue, Overwrite::Refuse, begin(&store))
         .await
         .unwrap_err();
     assert!(matches!(&error, BootstrapError::Exists { srv_id } if srv_id == "one.example"));
@@ -223,11 +253,15 @@ async fn nobody_takes_over_an_account_unasked() {
 
     let mut more = ma.account("one.example");
     more.permitted_moids.push("urn:oma:mo:c:1.0".into());
-    let error = refused(&accounts, more).await;
+    let more = document(&[more]);
+    let outcome = accounts
+        .bootstrap(&more, Overwrite::Refuse, begin(&store))
+        .await;
+    let error = outcome.unwrap_err().to_string();
     assert!(error.contains("--replace"), "{error}");
 
     let outcome = accounts
-        .bootstrap(&rogue, Overwrite::Replace)
+        .bootstrap(&rogue, Overwrite::Replace, begin(&store))
         .await
         .unwrap();
     assert_eq!(
@@ -284,7 +318,11 @@ async fn what_is_refused_and_why() {
         damage(&mut damaged);
         let good = ma.account("good.example");
         let outcome = accounts
-            .bootstrap(&document(&[good, damaged]), Overwrite::Replace)
+            .bootstrap(
+                &document(&[good, damaged]),
+                Overwrite::Replace,
+                begin(&store),
+            )
             .await;
         let error = outcome.unwrap_err().to_string();
         assert!(error.contains(expected), "{expected:?}: {error}");
@@ -295,7 +333,7 @@ async fn what_is_refused_and_why() {
         .map(|n| ma.account(&format!("s{n}.example")))
         .collect();
     let error = accounts
-        .bootstrap(&document(&many), Overwrite::Refuse)
+        .bootstrap(&document(&many), Overwrite::Refuse, begin(&store))
         .await
         .unwrap_err();
     assert!(
@@ -309,7 +347,7 @@ async fn what_is_refused_and_why() {
         "{error}"
     );
     let error = accounts
-        .bootstrap(b"[]", Overwrite::Refuse)
+        .bootstrap(b"[]", Overwrite::Refuse, begin(&store))
         .await
         .unwrap_err();
     assert!(matches!(error, BootstrapError::Document(_)), "{error}");
@@ -341,7 +379,7 @@ async fn a_commit_that_fails_leaves_no_secrets() {
     let accounts = accounts(&store, &state);
     let document = document(&[ma.account("one.example")]);
     accounts
-        .bootstrap(&document, Overwrite::Refuse)
+        .bootstrap(&document, Overwrite::Refuse, begin(&store))
         .await
         .unwrap_err();
     assert_eq!(state.keys(), Vec::<PathBuf>::new());
@@ -352,7 +390,11 @@ async fn secrets_in_vain_go_at_the_next_start() {
     let (state, store, ma) = (State::new("vain"), Store::in_memory().unwrap(), Ma::new());
     let first = accounts(&store, &state);
     first
-        .bootstrap(&document(&[ma.account("one.example")]), Overwrite::Refuse)
+        .bootstrap(
+            &document(&[ma.account("one.example")]),
+            Overwrite::Refuse,
+            begin(&store),
+        )
         .await
         .unwrap();
     let keys = state.keys();
@@ -386,7 +428,7 @@ async fn every_secret_of_an_account_is_kept_and_goes_with_it() {
     });
     let document = document(&[account, ma.account("two.example")]);
     accounts
-        .bootstrap(&document, Overwrite::Refuse)
+        .bootstrap(&document, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     assert_eq!(state.keys().len(), 4);
@@ -421,6 +463,7 @@ async fn every_secret_of_an_account_is_kept_and_goes_with_it() {
         .bootstrap(
             &self::document(&[ma.account("new.example")]),
             Overwrite::Refuse,
+            begin(&store),
         )
         .await
         .unwrap();
@@ -441,7 +484,7 @@ async fn trust_follows_a_replaced_account() {
     let one = Authority::server("one.example");
     let theirs = document(&[Ma::new().account("one.example")]);
     accounts
-        .bootstrap(&theirs, Overwrite::Refuse)
+        .bootstrap(&theirs, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     let before = accounts.trust(&one).unwrap();
@@ -452,7 +495,7 @@ async fn trust_follows_a_replaced_account() {
     let mut other = Ma::new().account("one.example");
     other.auth.trsp = None;
     accounts
-        .bootstrap(&document(&[other]), Overwrite::Replace)
+        .bootstrap(&document(&[other]), Overwrite::Replace, begin(&store))
         .await
         .unwrap();
     assert!(!accounts.trust(&one).unwrap().has_identity());
@@ -464,7 +507,7 @@ async fn a_lost_key_is_named() {
     let accounts = accounts(&store, &state);
     let document = document(&[ma.account("one.example")]);
     accounts
-        .bootstrap(&document, Overwrite::Refuse)
+        .bootstrap(&document, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
     std::fs::remove_file(&state.keys()[0]).unwrap();
@@ -478,6 +521,54 @@ async fn a_lost_key_is_named() {
         ),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn objects_go_to_the_first_account_or_stop_everything() {
+    let (state, store, ma) = (
+        State::new("objects"),
+        Store::in_memory().unwrap(),
+        Ma::new(),
+    );
+    let accounts = accounts(&store, &state);
+    let item = |uri: &str| MoItem::from_nodes(uri.into(), "x", &[], None);
+    let with = |objects: Vec<MoItem>| {
+        let accounts = vec![ma.account("one.example"), ma.account("two.example")];
+        BootstrapDocument { accounts, objects }.to_bytes()
+    };
+    let bad = with(vec![item("urn:good:1.0//"), item("urn:bad:1.0//")]);
+    let error = accounts
+        .bootstrap(&bad, Overwrite::Refuse, begin(&store))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the object urn:bad:1.0// of the document: it is bad"
+    );
+    assert_eq!(accounts.list().unwrap(), []);
+    assert_eq!(state.keys(), Vec::<PathBuf>::new());
+
+    let good = with(vec![item("urn:good:1.0//"), item("urn:fine:1.0//")]);
+    let stored = Rc::new(RefCell::new(Vec::new()));
+    for expected in [2, 2] {
+        let begin = |owner: &Authority| {
+            assert_eq!(owner.as_str(), "one.example");
+            Plain {
+                tx: Rc::new(store.begin()),
+                stored: stored.clone(),
+            }
+        };
+        accounts
+            .bootstrap(&good, Overwrite::Refuse, begin)
+            .await
+            .unwrap();
+        assert_eq!(
+            stored.borrow().len(),
+            expected,
+            "once, and not again with the same document"
+        );
+    }
+    assert_eq!(accounts.list().unwrap().len(), 2);
 }
 
 #[test]

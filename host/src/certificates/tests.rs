@@ -122,7 +122,14 @@ async fn who_is_not_believed_and_why() {
     let alien = devices.client("device-1");
     let wants = Some(&devices);
     let ok = ours.server("dm.example");
-    let rows: [(&str, &Issued, Option<&Ca>, Option<&Issued>, &str); 8] = [
+    type Row<'a> = (
+        &'a str,
+        &'a Issued,
+        Option<&'a Ca>,
+        Option<&'a Issued>,
+        &'a str,
+    );
+    let rows: [Row<'_>; 8] = [
         (
             "dm.example",
             &other.server("dm.example"),

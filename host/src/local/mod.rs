@@ -1,7 +1,17 @@
 //! Who else is here: the operator at the admin socket, through the interface `org.bailiwick.Admin`.
+//!
+//! ```text
+//!  socket   who may connect     varlink   calls and replies     admin   a function a method
+//! ```
 
+mod admin;
 mod socket;
+mod status;
 mod varlink;
 
+pub(crate) use varlink::from_frame;
+
+pub use admin::{Admin, Daemon, Held, INTERFACE, now, refuse};
 pub use socket::{AdminSocket, SocketError};
+pub use status::{AccountStatus, LastSession, Protected, SessionStatus, Status, Worker};
 pub use varlink::{Call, Fault, FrameLimits, Reply, Service, VarlinkError, serve};

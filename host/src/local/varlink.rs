@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,7 +127,7 @@ pub async fn serve(
     };
     let mut outgoing = Vec::with_capacity(1024);
     while let Some(frame) = incoming.next(&mut stream, limits).await? {
-        let call: Call = serde_json::from_slice(frame).map_err(VarlinkError::Malformed)?;
+        let call: Call = from_frame(frame).map_err(VarlinkError::Malformed)?;
         let oneway = call.oneway;
         let reply = match service.answer(call).await {
             Ok(parameters) => Reply {
@@ -199,6 +200,14 @@ impl Incoming {
                 _ => {}
             }
         }
+    }
+}
+
+/// Reads a message, which is a JSON object: a derived reader would also take its members from an array.
+pub(crate) fn from_frame<T: DeserializeOwned>(frame: &[u8]) -> serde_json::Result<T> {
+    match frame.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(frame),
+        _ => Err(serde::de::Error::custom("a message is an object")),
     }
 }
 
@@ -278,8 +287,9 @@ mod tests {
             "[".repeat(150)
         );
         let deep = format!("{deep}\0");
-        let rows: [(&[&[u8]], bool, &str); 8] = [
+        let rows: [(&[&[u8]], bool, &str); 9] = [
             (&[b"\0"], true, "not JSON"),
+            (&[b"[\"a.B\"]\0"], true, "not JSON"),
             (&[b"hello\0"], true, "not JSON"),
             (&[b"{\"parameters\":{}}\0"], true, "not JSON"),
             (

@@ -174,6 +174,7 @@ pub struct PluginStatus {
 
 /// How a plug-in has done for one authority.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SandboxStatus {
     /// The authority.
     pub authority: String,

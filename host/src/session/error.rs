@@ -95,6 +95,9 @@ pub enum Cause {
         /// The limit.
         milliseconds: u64,
     },
+    /// The daemon stops.
+    #[error("the daemon stops; the session is held again after the next start")]
+    Stopping,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,7 +133,8 @@ impl SessionError {
                 }
             },
             Cause::Objects(error) => error.status().0 >= 500,
-            Cause::ServerUri(_)
+            Cause::Stopping
+            | Cause::ServerUri(_)
             | Cause::Refused { .. }
             | Cause::NotAPackage { .. }
             | Cause::Unreadable { .. }

@@ -31,6 +31,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -77,6 +78,8 @@ struct Inner {
     limits: Limits,
     /// One session per authority at a time.
     running: RefCell<BTreeSet<Authority>>,
+    /// Whether the daemon stops.
+    stop: watch::Sender<bool>,
 }
 
 impl Sessions {
@@ -101,6 +104,7 @@ impl Sessions {
             store,
             limits: limits.clone(),
             running,
+            stop: watch::Sender::new(false),
         };
         Self {
             inner: Rc::new(inner),
@@ -121,7 +125,9 @@ impl Sessions {
         let mut report = Report::new(authority, reason, unix_now());
         let outcome = inner.run(authority, reason, &mut report).await;
         report.end(began.elapsed(), outcome.as_ref().err());
-        if let Err(error) = record::end(&inner.store, authority, &report).await {
+        if matches!(outcome, Err(Cause::Stopping)) {
+            // Its record stays as it is, so that it is recovered after the next start.
+        } else if let Err(error) = record::end(&inner.store, authority, &report).await {
             warn!(%authority, %error, "the end of the session was not recorded");
         }
         match outcome {
@@ -155,6 +161,11 @@ impl Sessions {
         alerts::unreported_bootstraps(&self.inner.store)
     }
 
+    /// Ends all sessions after the command that each is at; [`Sessions::recover`] finds them after the next start.
+    pub fn stop(&self) {
+        self.inner.stop.send_replace(true);
+    }
+
     /// Whether a session with this authority runs now.
     pub fn is_running(&self, authority: &Authority) -> bool {
         self.inner.running.borrow().contains(authority)
@@ -162,6 +173,17 @@ impl Sessions {
 }
 
 impl Inner {
+    /// Ends when the daemon stops.
+    async fn stopping(&self) {
+        let mut stop = self.stop.subscribe();
+        // The sender lives as long as `self`.
+        let _never_gone = stop.wait_for(|stop| *stop).await.is_ok();
+    }
+
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     async fn run(
         self: &Rc<Self>,
         authority: &Authority,

@@ -86,7 +86,12 @@ impl Talk {
     pub(super) async fn hold(&mut self, reason: Reason, report: &mut Report) -> Result<(), Cause> {
         let mut package = self.package1(reason).await?;
         for number in 1..=self.inner.limits.packages {
-            let answer = self.deliver(number, &mut package, report).await?;
+            let inner = Rc::clone(&self.inner);
+            let answer = tokio::select! {
+                biased;
+                () = inner.stopping() => return Err(Cause::Stopping),
+                answer = self.deliver(number, &mut package, report) => answer?,
+            };
             let commands = self.commands_of(number, &answer)?;
             let mut batch = Batch::new();
             package.carried.forget(&mut batch);
@@ -291,6 +296,9 @@ impl Talk {
         let mut statuses = Vec::new();
         let mut ended = false;
         for command in package.commands {
+            if self.inner.is_stopping() {
+                return Err(Cause::Stopping);
+            }
             if self.commands >= COMMANDS {
                 return Err(Cause::TooManyCommands { limit: COMMANDS });
             }

@@ -1,0 +1,171 @@
+//! The rooms, opened from the bottom up, and what each reaches of those above it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::plan::Plans;
+use super::start::AgentError;
+use super::{Event, status};
+use crate::accounts::{Accounts, Bootstrapped, Change};
+use crate::authority::Authority;
+use crate::config::Config;
+use crate::isolation::Protection;
+use crate::local::{AccountStatus, Admin, Daemon, Held, Status};
+use crate::objects::Objects;
+use crate::permissions::Permissions;
+use crate::plugins::{AccountView, AlertRequest, Manifests, PluginError, Plugins, Services};
+use crate::session::{Sessions, raise_alert};
+use crate::store::{Options, Store, Transaction};
+
+/// Handles of all rooms.
+#[derive(Clone)]
+pub(super) struct Rooms {
+    pub(super) config: Rc<Config>,
+    pub(super) protection: Protection,
+    pub(super) ready: Instant,
+    pub(super) store: Store,
+    pub(super) permissions: Permissions,
+    pub(super) accounts: Accounts,
+    pub(super) plugins: Plugins,
+    pub(super) objects: Objects,
+    pub(super) sessions: Sessions,
+}
+
+impl Rooms {
+    /// Opens them all. Needs a `LocalSet`.
+    pub(super) fn open(
+        config: Config,
+        manifests: Manifests,
+        protection: Protection,
+    ) -> Result<Self, AgentError> {
+        let limits = &config.limits;
+        let store = Store::open(
+            &config.state,
+            Options {
+                durability: config.testing.durability,
+            },
+        )?;
+        let permissions = Permissions::new(store.clone(), &config.policy)?;
+        let accounts = Accounts::new(store.clone(), permissions.clone(), &config.state)?;
+        let services = Rc::new(PluginServices {
+            accounts: accounts.clone(),
+        });
+        let plugins = Plugins::start(&config, manifests, services)?;
+        let objects = Objects::new(plugins.clone(), permissions.clone(), store.clone(), limits);
+        let sessions = Sessions::new(
+            objects.clone(),
+            accounts.clone(),
+            plugins.clone(),
+            store.clone(),
+            limits,
+        );
+        Ok(Self {
+            config: Rc::new(config),
+            protection,
+            ready: Instant::now(),
+            store,
+            permissions,
+            accounts,
+            plugins,
+            objects,
+            sessions,
+        })
+    }
+
+    /// The operator's interface over them.
+    pub(super) fn admin(&self, door: Door) -> Admin<Door> {
+        Admin {
+            daemon: door,
+            accounts: self.accounts.clone(),
+            objects: self.objects.clone(),
+            permissions: self.permissions.clone(),
+            plugins: self.plugins.clone(),
+            store: self.store.clone(),
+        }
+    }
+}
+
+/// What `local` reaches of the daemon.
+pub(super) struct Door {
+    pub(super) tell: mpsc::Sender<Event>,
+    pub(super) plans: Rc<RefCell<Plans>>,
+    pub(super) rooms: Rooms,
+}
+
+impl Daemon for Door {
+    fn status(&self) -> Result<Status, String> {
+        status::of(&self.rooms, &self.plans.borrow()).map_err(|e| e.to_string())
+    }
+
+    fn accounts(&self) -> Result<Vec<AccountStatus>, String> {
+        status::of_accounts(&self.rooms, &self.plans.borrow()).map_err(|e| e.to_string())
+    }
+
+    async fn bootstrapped(&self, accounts: &[Bootstrapped]) {
+        let told = accounts
+            .iter()
+            .filter(|done| done.change != Change::Unchanged);
+        let told = told.map(|done| done.account.authority.clone()).collect();
+        // A daemon that stops tells them after its next start: their alerts are in the store.
+        let _stopped = self.tell.send(Event::Bootstrapped(told)).await;
+    }
+
+    async fn session(&self, authority: &Authority) -> Held {
+        match self.rooms.accounts.get(authority) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                return Err(format!(
+                    "{authority} has no account on this device; `bailiwick status` lists those that have"
+                ));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+        let (waiting, told) = oneshot::channel();
+        let wanted = Event::Wanted(authority.clone(), waiting);
+        let stops = || "the daemon stops; try again when it runs".to_owned();
+        self.tell.send(wanted).await.map_err(|_| stops())?;
+        told.await.map_err(|_| stops())?
+    }
+}
+
+/// What plug-ins reach of the rooms above theirs.
+struct PluginServices {
+    accounts: Accounts,
+}
+
+impl Services for PluginServices {
+    fn accounts(&self, who: &Authority) -> Result<Vec<AccountView>, PluginError> {
+        let seen = self.accounts.views(who);
+        seen.map_err(|error| PluginError::Unavailable(Some(error.to_string())))
+    }
+
+    fn raise_alert(
+        &self,
+        transaction: &Transaction,
+        who: &Authority,
+        alert: AlertRequest,
+    ) -> Result<(), PluginError> {
+        raise_alert(transaction, who, &alert)
+    }
+}
+
+/// For plug-ins that are compiled and not called.
+pub(super) struct NoServices;
+
+impl Services for NoServices {
+    fn accounts(&self, _: &Authority) -> Result<Vec<AccountView>, PluginError> {
+        Err(PluginError::NotSupported)
+    }
+
+    fn raise_alert(
+        &self,
+        _: &Transaction,
+        _: &Authority,
+        _: AlertRequest,
+    ) -> Result<(), PluginError> {
+        Err(PluginError::NotSupported)
+    }
+}
