@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         "plugins" => plugins::plugins().map(drop),
         "crash" => test::crash(arguments),
         "bench" => bench::bench(arguments),
-        "setup" => setup::setup().map(drop),
+        "setup" => setup::setup().map(|missing| setup::report(&missing)),
         "help" | "--help" | "-h" => {
             print!("{USAGE}");
             Ok(())

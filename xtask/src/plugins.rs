@@ -20,7 +20,7 @@ struct Plugin {
 
 /// Builds every plug-in of `plugins/` and `tests/plugins/`; gives the directory with one folder for each.
 pub(crate) fn plugins() -> Result<PathBuf> {
-    setup::setup()?;
+    setup::wasm_target()?;
     let metadata = metadata()?;
     let target = PathBuf::from(text(&metadata, "target_directory")?);
     let plugins = find(&metadata)?;

@@ -23,10 +23,10 @@ const PACKAGES: [Package; 1] = [Package {
     why: "the crash test records with it what the store writes",
 }];
 
-/// Sets everything up that is missing, and gives what still is: tests that need it are skipped.
+/// Sets up everything that is missing, and gives what still is: tests that need it are skipped.
 pub(crate) fn setup() -> Result<Vec<&'static Package>> {
     wasm_target()?;
-    packages()
+    Ok(packages())
 }
 
 /// Says what was skipped, and what to do about it.
@@ -40,7 +40,8 @@ pub(crate) fn report(missing: &[&Package]) {
     }
 }
 
-fn wasm_target() -> Result<()> {
+/// Gets the target of plug-ins if it is missing.
+pub(crate) fn wasm_target() -> Result<()> {
     if find_program("rustup").is_none() {
         // A tool chain from elsewhere: cargo will say whether it has the target.
         return Ok(());
@@ -59,28 +60,24 @@ fn rustup(arguments: &[&str]) -> Command {
     command
 }
 
-fn packages() -> Result<Vec<&'static Package>> {
+fn packages() -> Vec<&'static Package> {
     let missing = not_installed();
-    if missing.is_empty() {
-        return Ok(missing);
+    if missing.is_empty() || !is_root() || find_program("apt-get").is_none() {
+        return missing;
     }
-    if is_root() && find_program("apt-get").is_some() {
-        step("Debian packages that tests need");
-        for package in &missing {
-            eprintln!("    {}: {}", package.name, package.why);
-        }
-        // Without a network the tests that need them are skipped; the others still say something.
-        if shell::run(Command::new("apt-get").args(["update", "-qq"])).is_ok() {
-            let mut install = Command::new("apt-get");
-            install.args(["install", "-y", "-qq", "--no-install-recommends"]);
-            install.env("DEBIAN_FRONTEND", "noninteractive");
-            install.args(missing.iter().map(|package| package.name));
-            let _ = shell::run(&mut install);
-        }
-        return Ok(not_installed());
+    step("Debian packages that tests need");
+    for package in &missing {
+        eprintln!("    {}: {}", package.name, package.why);
     }
-    report(&missing);
-    Ok(missing)
+    // Without a network the tests that need them are skipped; the others still say something.
+    if shell::run(Command::new("apt-get").args(["update", "-qq"])).is_ok() {
+        let mut install = Command::new("apt-get");
+        install.args(["install", "-y", "-qq", "--no-install-recommends"]);
+        install.env("DEBIAN_FRONTEND", "noninteractive");
+        install.args(missing.iter().map(|package| package.name));
+        let _ = shell::run(&mut install);
+    }
+    not_installed()
 }
 
 fn not_installed() -> Vec<&'static Package> {

@@ -1,6 +1,6 @@
 //! `cargo xtask test` and `cargo xtask crash`.
 
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -81,10 +81,6 @@ struct Counts {
 /// Runs cargo test, passes on what it prints and adds up its `test result` lines.
 fn run_tests(arguments: &[String]) -> Result<Counts> {
     let mut command = cargo(arguments);
-    if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        // Its output goes through here, so it cannot know.
-        command.env("CARGO_TERM_COLOR", "always");
-    }
     eprintln!(
         "    {}",
         shell::dim(&format!("cargo {}", arguments.join(" ")))
@@ -96,9 +92,9 @@ fn run_tests(arguments: &[String]) -> Result<Counts> {
     let mut counts = Counts::default();
     let lines = BufReader::new(child.stdout.take().context("cargo has no output")?);
     for line in lines.split(b'\n') {
-        let line = line.context("cannot read what cargo prints")?;
+        let mut line = line.context("cannot read what cargo prints")?;
+        line.push(b'\n');
         std::io::stdout().write_all(&line)?;
-        println!();
         let text = String::from_utf8_lossy(&line);
         if text.starts_with("test result:") {
             counts.passed += number_before(&text, " passed");
