@@ -26,6 +26,8 @@ mod validators;
 mod work;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::rc::Rc;
@@ -80,7 +82,6 @@ impl Objects {
         limits: &Limits,
     ) -> Self {
         let wire = protocol::Limits {
-            package_bytes: limits.package_bytes,
             object_bytes: limits.object_bytes,
             nodes: usize::try_from(limits.nodes).unwrap_or(usize::MAX),
             ..protocol::Limits::DEFAULT
@@ -101,10 +102,5 @@ impl Objects {
     /// Begins a command of `authority`, whose session runs over `bearer`, at the Unix time `now`, in seconds.
     pub fn begin(&self, authority: &Authority, bearer: Option<Bearer>, now: u64) -> Request {
         Request::new(self.clone(), authority.clone(), bearer, now)
-    }
-
-    /// What an input may cost, as every reader of packages and objects here applies it.
-    pub fn wire_limits(&self) -> &protocol::Limits {
-        &self.inner.wire
     }
 }

@@ -228,7 +228,10 @@ mod tests {
             &["other", BOOTSTRAP_COMPLETE, BOOTSTRAP_COMPLETE],
         )
         .await;
-        assert_eq!(unreported_bootstraps(&store).expect("rows"), [to.clone()]);
+        assert_eq!(
+            unreported_bootstraps(&store).expect("rows"),
+            std::slice::from_ref(&to)
+        );
         let in_between = Carried::following(&store, &to).expect("rows");
         assert_eq!(types(&in_between), ["other"]);
 

@@ -23,6 +23,8 @@ mod talk;
 mod transfer;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
@@ -30,6 +32,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bailiwick_protocol as protocol;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -39,6 +42,7 @@ use crate::accounts::Accounts;
 use crate::authority::Authority;
 use crate::config::Limits;
 use crate::objects::Objects;
+use crate::permissions::UNKNOWN_TIME;
 use crate::plugins::Plugins;
 use crate::store::{Store, StoreError};
 
@@ -76,6 +80,8 @@ struct Inner {
     reach: Rc<dyn Reach>,
     store: Store,
     limits: Limits,
+    /// What a package or the data of a repository may cost.
+    wire: protocol::Limits,
     /// One session per authority at a time.
     running: RefCell<BTreeSet<Authority>>,
     /// Whether the daemon stops.
@@ -97,12 +103,19 @@ impl Sessions {
 
     /// Sessions over any way to reach a server.
     pub fn over(reach: Rc<dyn Reach>, objects: Objects, store: Store, limits: &Limits) -> Self {
+        let wire = protocol::Limits {
+            package_bytes: limits.package_bytes,
+            object_bytes: limits.object_bytes,
+            ..protocol::Limits::DEFAULT
+        };
+        let limits = limits.clone();
         let running = RefCell::default();
         let inner = Inner {
             objects,
             reach,
             store,
-            limits: limits.clone(),
+            limits,
+            wire,
             running,
             stop: watch::Sender::new(false),
         };
@@ -230,5 +243,5 @@ impl Drop for Running<'_> {
 /// Unix time in seconds. A clock before 1970 is no clock: every temporary grant has then ended.
 fn unix_now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(u64::MAX, |time| time.as_secs())
+    since.map_or(UNKNOWN_TIME, |time| time.as_secs())
 }

@@ -270,7 +270,7 @@ impl Talk {
                 found,
             });
         }
-        let package = Package2::parse(&answer.body, self.inner.objects.wire_limits());
+        let package = Package2::parse(&answer.body, &self.inner.wire);
         package.map_err(|source| Cause::Unreadable {
             package: number,
             server: server(),

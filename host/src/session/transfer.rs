@@ -116,7 +116,7 @@ impl Talk {
             .map(|accept| (ACCEPT, accept))
             .into_iter()
             .collect();
-        let limits = self.inner.objects.wire_limits();
+        let limits = &self.inner.wire;
         let limit = limits.object_bytes;
         let answer = self
             .exchange(Method::GET, &server, fields, Bytes::new(), limit)

@@ -41,6 +41,7 @@ impl Objects {
         for path in &mut paths {
             path.extend(behind.iter().rev().cloned());
         }
+        paths.retain(|path| ddf.find(path).is_some());
         match paths.is_empty() {
             true => Err(not_found(uri)),
             false => Ok(paths),

@@ -115,7 +115,7 @@ async fn hostile_answers_are_errors() {
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".as_slice(),
         &b"10\r\n0123456789abcdef\r\n".repeat(5),
     ];
-    let rows: [(&str, Vec<u8>, fn(&HttpError) -> bool); 10] = [
+    let rows: [(&str, Vec<u8>, Fits); 10] = [
         (
             "truncated body",
             b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}".into(),
@@ -156,6 +156,9 @@ async fn hostile_answers_are_errors() {
         assert!(fits(&error), "{what}: {error}");
     }
 }
+
+/// Whether an error is the one that is expected.
+type Fits = fn(&HttpError) -> bool;
 
 fn is_broken(error: &HttpError) -> bool {
     matches!(error, HttpError::Broken { .. })
