@@ -1,6 +1,7 @@
 //! The vocabulary of `bailiwick:types`, with the conversions that plug-ins keep needing.
 
 use crate::bindings::base;
+use bailiwick_protocol::Value;
 
 pub use base::bailiwick::env::device::Identity;
 pub use base::bailiwick::types::types::{Error, LeafValue, Node, NodeRef};
@@ -90,7 +91,46 @@ impl From<Vec<u8>> for LeafValue {
     }
 }
 
-// Not derived: a derive would be asked of every generated type, and the variants have no default.
+/// For plug-ins that check nodes against a DDF.
+impl From<LeafValue> for Value {
+    fn from(value: LeafValue) -> Self {
+        match value {
+            LeafValue::Null => Value::Null,
+            LeafValue::Boolean(value) => Value::Bool(value),
+            LeafValue::Integer(value) => Value::Int(value),
+            LeafValue::Floating(value) => Value::Float(value),
+            LeafValue::Chars(text) => Value::Chr(text),
+            LeafValue::Binary(bytes) => Value::Bin(bytes),
+            LeafValue::Base64(text) => Value::B64(text),
+            LeafValue::Xml(text) => Value::Xml(text),
+            LeafValue::Date(text) => Value::Date(text),
+            LeafValue::Time(text) => Value::Time(text),
+        }
+    }
+}
+
+/// For plug-ins that take values from a DDF.
+impl From<Value> for LeafValue {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => LeafValue::Null,
+            Value::Bool(value) => LeafValue::Boolean(value),
+            Value::Int(value) => LeafValue::Integer(value),
+            Value::Float(value) => LeafValue::Floating(value),
+            Value::Chr(text) => LeafValue::Chars(text),
+            Value::Bin(bytes) => LeafValue::Binary(bytes),
+            Value::B64(text) => LeafValue::Base64(text),
+            Value::Xml(text) => LeafValue::Xml(text),
+            Value::Date(text) => LeafValue::Date(text),
+            Value::Time(text) => LeafValue::Time(text),
+        }
+    }
+}
+
+#[allow(
+    clippy::derivable_impls,
+    reason = "a derive would be asked of every generated type, and variants have no default"
+)]
 impl Default for Identity {
     fn default() -> Self {
         Self {
@@ -109,4 +149,27 @@ impl Default for Identity {
 
 fn owned(path: &[&str]) -> Vec<String> {
     path.iter().map(|&name| name.into()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_survives_the_protocol() {
+        for value in [
+            LeafValue::Null,
+            LeafValue::Boolean(true),
+            LeafValue::Integer(-7),
+            LeafValue::Floating(0.5),
+            LeafValue::Chars("grüß".into()),
+            LeafValue::Binary(vec![0, 255]),
+            LeafValue::Base64("AP8=".into()),
+            LeafValue::Xml("<a/>".into()),
+            LeafValue::Date("20261124".into()),
+            LeafValue::Time("094012Z".into()),
+        ] {
+            assert_eq!(LeafValue::from(Value::from(value.clone())), value);
+        }
+    }
 }

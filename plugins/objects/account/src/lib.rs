@@ -74,6 +74,8 @@ mod tests {
         let certificate = ("Auth/Trsp/Data", "[30, 82]");
         let shown = [("SrvID", "server-7"), shown[1], shown[2], certificate];
         assert_eq!(object.values(MOID, "7"), pairs(shown));
+        object.assert_follows(include_str!("../object.ddf"), MOID, "1");
+        object.assert_follows(include_str!("../object.ddf"), MOID, "7");
     }
 
     #[test]

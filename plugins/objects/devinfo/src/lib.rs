@@ -75,6 +75,7 @@ mod tests {
         ];
         let expected = expected.map(|(path, value)| (path.to_string(), value.to_string()));
         assert_eq!(devinfo.values(MOID, "1"), expected);
+        devinfo.assert_follows(include_str!("../object.ddf"), MOID, "1");
     }
 
     #[test]

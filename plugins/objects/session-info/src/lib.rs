@@ -72,5 +72,6 @@ mod tests {
             ])
         );
         assert_eq!(object.read(MOID, "1", "CBT/x"), Err(Error::NotFound));
+        object.assert_follows(include_str!("../object.ddf"), MOID, "1");
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     Bearer, Change, Endpoint, Environment, ExecOutcome, Identity, LeafValue, ManagementObject,
     MoClass, Node, NodeRef, ReadOptions, Result, StartReason, Transport,
 };
+use bailiwick_protocol::{Ddf, DdfNode, Limits};
 
 /// An object plug-in, called as the host calls it.
 pub struct ObjectUnderTest<P> {
@@ -103,6 +104,31 @@ impl<P: ManagementObject> ObjectUnderTest<P> {
         listed
     }
 
+    /// Checks that an instance is as a DDF document describes it; nodes without `Get` must not be shown.
+    ///
+    /// # Panics
+    /// If it is not, or cannot be read.
+    pub fn assert_follows(&mut self, ddf: &str, mo: &str, instance: &str) {
+        let mut ddf = match Ddf::parse(ddf.as_bytes(), &Limits::DEFAULT) {
+            Ok(ddf) => ddf,
+            Err(error) => panic!("{error}"),
+        };
+        leave_readable(&mut ddf.root);
+        let nodes = match self.read(mo, instance, "") {
+            Ok(nodes) => nodes.into_iter(),
+            Err(error) => panic!("{mo}/{instance} cannot be read: {error}"),
+        };
+        let nodes: Vec<_> = nodes
+            .map(|Node { path, value }| bailiwick_protocol::Node {
+                path,
+                value: value.map(Into::into),
+            })
+            .collect();
+        if let Err(error) = ddf.check(&nodes) {
+            panic!("{mo}/{instance}: {error}");
+        }
+    }
+
     /// Applies changes.
     pub fn apply(&mut self, mo: &str, instance: &str, changes: Vec<Change>) -> Result<()> {
         let plugin = &mut self.plugin;
@@ -137,7 +163,6 @@ impl<P: ManagementObject> ObjectUnderTest<P> {
 }
 
 /// A transport plug-in, called as the host calls it.
-#[derive(Debug)]
 pub struct TransportUnderTest<P> {
     pub(super) harness: Harness,
     pub(super) plugin: P,
@@ -194,13 +219,12 @@ impl<P: Environment> EnvironmentUnderTest<P> {
     }
 }
 
-impl std::fmt::Debug for Harness {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Harness")
-    }
+fn leave_readable(node: &mut DdfNode) {
+    node.children.retain(|child| child.access.get);
+    node.children.iter_mut().for_each(leave_readable);
 }
 
-/// The nodes of a path written with `/`.
+/// Points at a node by a path written with `/`.
 fn target(mo: &str, instance: &str, path: &str) -> NodeRef {
     let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
     NodeRef::new(mo, instance, &names)
