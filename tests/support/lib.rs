@@ -86,3 +86,17 @@ fn profile_dir() -> PathBuf {
         .expect("a test lies in a directory")
         .to_owned()
 }
+
+/// An empty directory of this process under the system's temporary one; whoever asks for it removes it.
+pub fn scratch(name: &str) -> std::io::Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("bailiwick-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path)?;
+    path.canonicalize()
+}
+
+/// Tests that use the library as a host start workers, and workers are the running executable in another role. Call
+/// this first in `main`; `Some`: the role has been played, leave with this code.
+pub fn role() -> Option<std::process::ExitCode> {
+    bailiwick::role()
+}

@@ -123,8 +123,8 @@ impl Namespace {
     }
 
     /// Forgets everything in the namespace.
-    pub fn clear(&self, tx: &Transaction) {
-        tx.delete_prefix(Table::Values, &self.0);
+    pub fn clear(&self, tx: &Transaction) -> Result<(), PluginError> {
+        tx.delete_prefix(Table::Values, &self.0).map_err(unavailable)
     }
 
     fn location(&self, key: &str) -> String {

@@ -1,0 +1,3 @@
+//! The least that a Rust process can do; what a start costs is measured against it.
+
+fn main() {}
