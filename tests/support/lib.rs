@@ -98,5 +98,7 @@ pub fn scratch(name: &str) -> std::io::Result<PathBuf> {
 /// Tests that use the library as a host start workers, and workers are the running executable in another role. Call
 /// this first in `main`; `Some`: the role has been played, leave with this code.
 pub fn role() -> Option<std::process::ExitCode> {
-    bailiwick::role()
+    let mut arguments = std::env::args_os().skip(1);
+    let asked = arguments.next().is_some_and(|word| word == "role");
+    asked.then(|| bailiwick::cli::role(arguments))
 }

@@ -283,7 +283,7 @@ impl Objects {
         self.inner
             .permissions
             .forget_instance(transaction, permit)?;
-        Namespace::instance(&served.class.plugin, instance).clear(transaction);
+        Namespace::instance(&served.class.plugin, instance).clear(transaction)?;
         self.end_validator(request, instance);
         Ok(())
     }

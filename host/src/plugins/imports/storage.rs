@@ -5,7 +5,7 @@
 
 use crate::authority::{Authority, Instance};
 use crate::plugins::PluginError;
-use crate::store::{Table, Transaction};
+use crate::store::{StoreError, Table, Transaction};
 
 /// Longest key of a plug-in, in bytes.
 const KEY_BYTES: usize = 512;
@@ -123,8 +123,8 @@ impl Namespace {
     }
 
     /// Forgets everything in the namespace.
-    pub fn clear(&self, tx: &Transaction) -> Result<(), PluginError> {
-        tx.delete_prefix(Table::Values, &self.0).map_err(unavailable)
+    pub fn clear(&self, tx: &Transaction) -> Result<(), StoreError> {
+        tx.delete_prefix(Table::Values, &self.0)
     }
 
     fn location(&self, key: &str) -> String {
