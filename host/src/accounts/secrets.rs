@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::SecretError;
 
+/// How the name of a secret's file ends.
+const FINISHED: &str = ".pem";
+/// How it ends while the file is written.
+const UNFINISHED: &str = ".pem-new";
+
 /// Name of a secret's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -34,7 +39,7 @@ pub(super) struct Secrets {
 impl SecretName {
     /// Hexadecimal digits and a suffix: nothing that could lead elsewhere.
     fn is_valid(name: &str) -> bool {
-        name.strip_suffix(".pem")
+        name.strip_suffix(FINISHED)
             .is_some_and(|hash| hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
     }
 }
@@ -72,7 +77,7 @@ impl Unwritten {
             .map(|b| format!("{b:02x}"))
             .collect();
         Self {
-            name: SecretName(format!("{digits}.pem")),
+            name: SecretName(format!("{digits}{FINISHED}")),
             bytes,
         }
     }
@@ -137,7 +142,9 @@ impl Secrets {
             if fs::read(&path).is_ok_and(|there| there == secret.bytes) {
                 continue;
             }
-            let temporary = path.with_extension("new");
+            let temporary = self
+                .directory
+                .join(secret.name.0.replace(FINISHED, UNFINISHED));
             let attempt = write_synced(&temporary, &secret.bytes)
                 .and_then(|()| fs::rename(&temporary, &path));
             if let Err(source) = attempt {
@@ -162,7 +169,8 @@ impl Secrets {
         }
     }
 
-    /// Removes every file but the ones named.
+    /// Removes every secret of an account but the ones named, and what an interrupted write left. Other rooms keep
+    /// files here too; those stay.
     pub(super) fn remove_all_but(&self, keep: &BTreeSet<SecretName>) -> Result<(), SecretError> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
@@ -171,11 +179,11 @@ impl Secrets {
         };
         for entry in entries {
             let entry = entry.map_err(|e| self.failed("list", e))?;
-            let kept = entry
-                .file_name()
-                .into_string()
-                .is_ok_and(|n| keep.contains(&SecretName(n)));
-            if !kept {
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let written = name.replace(UNFINISHED, FINISHED);
+            if SecretName::is_valid(&written) && !keep.contains(&SecretName(name)) {
                 fs::remove_file(entry.path()).map_err(|e| self.failed("remove files of", e))?;
                 tracing::info!("removed a secret that no account refers to");
             }

@@ -397,10 +397,13 @@ async fn secrets_in_vain_go_at_the_next_start() {
         )
         .await
         .unwrap();
+    for foreign in ["code.key", "x.pem", "README"] {
+        std::fs::write(state.0.join("keys").join(foreign), "another room's").unwrap();
+    }
     let keys = state.keys();
     for orphan in [
         "00000000000000000000000000000000.pem",
-        "00000000000000000000000000000000.new",
+        "00000000000000000000000000000000.pem-new",
     ] {
         std::fs::write(state.0.join("keys").join(orphan), "orphan").unwrap();
     }
