@@ -130,12 +130,14 @@ impl Secrets {
             return Ok(());
         }
         match DirBuilder::new().mode(0o700).create(&self.directory) {
-            Ok(()) => {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(self.failed("make", e));
+            }
+            // Also where it is there: whoever made it may have been killed before this.
+            _ => {
                 let parent = self.directory.parent().unwrap_or(Path::new("."));
                 sync(parent).map_err(|e| self.failed("make", e))?;
             }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(e) => return Err(self.failed("make", e)),
         }
         for secret in secrets {
             let path = self.path(&secret.name);

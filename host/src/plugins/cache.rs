@@ -13,6 +13,9 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 /// Bytes of the authentication code at the head of an entry.
 const CODE: usize = 32;
 
+/// Name of the key's file. Names of entries are hexadecimal.
+const KEY: &str = "key";
+
 /// The cache of one device.
 pub struct CodeCache {
     directory: PathBuf,
@@ -46,14 +49,11 @@ impl Identity {
 }
 
 impl CodeCache {
-    /// The cache in `state`; makes its directory and key where they are missing.
+    /// The cache in `state`; makes its directory and, in it, its key where they are missing.
     pub fn open(state: &Path) -> io::Result<Self> {
         let directory = state.join("code");
-        let keys = state.join("keys");
-        for path in [&directory, &keys] {
-            fs::create_dir_all(path)?;
-        }
-        let path = keys.join("code.key");
+        fs::create_dir_all(&directory)?;
+        let path = directory.join(KEY);
         let key = match fs::read(&path) {
             Ok(key) if key.len() == 32 => key,
             Ok(_) => {
@@ -211,7 +211,7 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
-        fs::remove_file(state.join("keys/code.key")).unwrap();
+        fs::remove_file(state.join("code").join(KEY)).unwrap();
         assert!(
             CodeCache::open(&state)
                 .unwrap()
