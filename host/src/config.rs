@@ -211,7 +211,10 @@ impl Config {
             path: path.into(),
             message: e.to_string(),
         })?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        let base = std::path::absolute(path)
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned))
+            .unwrap_or_default();
         config.state = base.join(&config.state);
         config.admin_socket = base.join(&config.admin_socket);
         for plugin in &mut config.plugins {

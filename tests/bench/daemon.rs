@@ -15,14 +15,29 @@ use crate::table::{Table, quantile};
 
 const BOOTED: Duration = Duration::from_secs(60);
 /// The plug-ins of the project; four more are made from the first of them.
-const REAL: &[&str] = &["session-info", "devinfo", "account", "generic", "tcp", "linux"];
+const REAL: &[&str] = &[
+    "session-info",
+    "devinfo",
+    "account",
+    "generic",
+    "tcp",
+    "linux",
+];
 const COPIES: usize = 4;
 
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
-    let builds = PathBuf::from(std::env::var_os("BAILIWICK_BENCH_DIR").context("run this by `cargo xtask bench`")?);
+    let builds = PathBuf::from(
+        std::env::var_os("BAILIWICK_BENCH_DIR").context("run this by `cargo xtask bench`")?,
+    );
     let (lean, full) = (builds.join("lean/bailiwick"), builds.join("full/bailiwick"));
     let size = fs::metadata(&lean)?.len() as f64 / 1e6;
-    table.add("stripped lean executable", size, "MB", Some(9.0), String::new());
+    table.add(
+        "stripped lean executable",
+        size,
+        "MB",
+        Some(9.0),
+        String::new(),
+    );
 
     let directory = bailiwick_tests::scratch("bench-daemon")?;
     let device = Device::install(&directory)?;
@@ -59,15 +74,27 @@ impl Device {
         }
         let policy = moids()
             .iter()
-            .map(|moid| format!("[[policy]]\nauthority = \"*\"\nmoid = {moid:?}\nrights = [\"read\"]\n"))
+            .map(|moid| {
+                format!("[[policy]]\nauthority = \"*\"\nmoid = {moid:?}\nrights = [\"read\"]\n")
+            })
             .collect::<String>();
         let config = directory.join("bailiwick.toml");
-        fs::write(&config, format!("state = \"state\"\nadmin-socket = \"admin\"\n{plugins}{policy}"))?;
-        Ok(Self { directory: directory.into(), config })
+        fs::write(
+            &config,
+            format!("state = \"state\"\nadmin-socket = \"admin\"\n{plugins}{policy}"),
+        )?;
+        Ok(Self {
+            directory: directory.into(),
+            config,
+        })
     }
 
     fn compile(&self, executable: &Path) -> Result<()> {
-        let done = Command::new(executable).arg("compile").arg("--config").arg(&self.config).status()?;
+        let done = Command::new(executable)
+            .arg("compile")
+            .arg("--config")
+            .arg(&self.config)
+            .status()?;
         if !done.success() {
             bail!("`bailiwick compile` failed");
         }
@@ -91,8 +118,13 @@ impl Device {
         let daemon = Daemon { child };
         let mut message = [0; 256];
         loop {
-            let length = notify.recv(&mut message).context("the daemon did not get READY")?;
-            if message.get(..length).is_some_and(|text| text.starts_with(b"READY=1")) {
+            let length = notify
+                .recv(&mut message)
+                .context("the daemon did not get READY")?;
+            if message
+                .get(..length)
+                .is_some_and(|text| text.starts_with(b"READY=1"))
+            {
                 return Ok((daemon, started.elapsed()));
             }
         }
@@ -101,7 +133,10 @@ impl Device {
     fn connect(&self) -> Result<Admin> {
         let stream = UnixStream::connect(self.directory.join("admin"))?;
         stream.set_read_timeout(Some(BOOTED))?;
-        Ok(Admin { stream, buffer: Vec::new() })
+        Ok(Admin {
+            stream,
+            buffer: Vec::new(),
+        })
     }
 }
 
@@ -119,7 +154,10 @@ fn copy_of_session_info(directory: &Path, copy: usize) -> Result<PathBuf> {
         .map(|(at, _)| at)
         .collect();
     for at in places {
-        component.get_mut(at..at + name.len()).context("out of the file")?.copy_from_slice(name.as_bytes());
+        component
+            .get_mut(at..at + name.len())
+            .context("out of the file")?
+            .copy_from_slice(name.as_bytes());
     }
     fs::write(to.join("plugin.wasm"), component)?;
     fs::copy(from.join("object.ddf"), to.join("object.ddf"))?;
@@ -136,10 +174,18 @@ fn copied_moid(copy: usize) -> String {
 
 /// The types that the sessions of the benchmark touch.
 fn moids() -> Vec<String> {
-    let real = [bailiwick_protocol::DEVINFO_MOID, bailiwick_protocol::SESSION_INFO_MOID, bailiwick_protocol::DMACC_MOID];
+    let real = [
+        bailiwick_protocol::DEVINFO_MOID,
+        bailiwick_protocol::SESSION_INFO_MOID,
+        bailiwick_protocol::DMACC_MOID,
+    ];
     let own = ["urn:oma:mo:x-bailiwick-mo-type:1.0", WIDE];
     let copies = (0..COPIES).map(copied_moid);
-    real.into_iter().chain(own).map(String::from).chain(copies).collect()
+    real.into_iter()
+        .chain(own)
+        .map(String::from)
+        .chain(copies)
+        .collect()
 }
 
 /// A type with very many nodes, which the benchmark's authority adds.
@@ -157,8 +203,13 @@ impl Daemon {
         let mut at = 0;
         while let Some(process) = all.get(at).copied() {
             at += 1;
-            let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+            let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"))
+                .unwrap_or_default();
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse::<u32>().ok()),
+            );
         }
         all
     }
@@ -169,7 +220,10 @@ impl Daemon {
         for process in self.processes() {
             let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup"))
                 .context("smaps_rollup of the daemon; run the benchmark as root")?;
-            let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("Pss:"))
+                .context("no Pss")?;
             kilobytes += line.trim().trim_end_matches(" kB").trim().parse::<f64>()?;
         }
         Ok(kilobytes / 1000.0)
@@ -181,7 +235,11 @@ impl Daemon {
         for process in self.processes() {
             for task in fs::read_dir(format!("/proc/{process}/task"))? {
                 let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-                nanoseconds += text.split_whitespace().next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+                nanoseconds += text
+                    .split_whitespace()
+                    .next()
+                    .and_then(|n| n.parse::<f64>().ok())
+                    .unwrap_or(0.0);
             }
         }
         Ok(nanoseconds / 1e6)
@@ -214,7 +272,8 @@ impl Admin {
             if length == 0 {
                 bail!("the daemon closed the connection");
             }
-            self.buffer.extend_from_slice(chunk.get(..length).unwrap_or_default());
+            self.buffer
+                .extend_from_slice(chunk.get(..length).unwrap_or_default());
         }
         self.buffer.pop();
         let mut reply: serde_json::Value = serde_json::from_slice(&self.buffer)?;
@@ -240,7 +299,13 @@ fn start(table: &mut Table, executable: &Path, empty: &Path, device: &Device) ->
     }
     let (daemon, nothing) = (quantile(&mut daemon, 0.5), quantile(&mut nothing, 0.5));
     let detail = format!("medians of 30: {daemon:.1} ms over {nothing:.1} ms");
-    table.add("start to READY, 10 plug-ins, over an empty process", daemon - nothing, "ms", Some(15.0), detail);
+    table.add(
+        "start to READY, 10 plug-ins, over an empty process",
+        daemon - nothing,
+        "ms",
+        Some(15.0),
+        detail,
+    );
     Ok(())
 }
 
@@ -255,8 +320,18 @@ fn admin_round_trip(table: &mut Table, executable: &Path, device: &Device) -> Re
             samples.push(started.elapsed().as_secs_f64() * 1e6);
         }
     }
-    let detail = format!("p50 of {}; p99 {:.1}", samples.len(), quantile(&mut samples, 0.99));
-    table.add("`get` over the admin socket, through a plug-in", quantile(&mut samples, 0.5), "us p50", Some(60.0), detail);
+    let detail = format!(
+        "p50 of {}; p99 {:.1}",
+        samples.len(),
+        quantile(&mut samples, 0.99)
+    );
+    table.add(
+        "`get` over the admin socket, through a plug-in",
+        quantile(&mut samples, 0.5),
+        "us p50",
+        Some(60.0),
+        detail,
+    );
     Ok(())
 }
 
@@ -270,30 +345,59 @@ struct Managed {
 }
 
 fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let (daemon, _) = device.start(executable)?;
     let mut admin = device.connect()?;
     let device_id = admin.get("urn:oma:mo:oma-dm-devinfo:1.2/1/DevID")?;
-    let device_id = device_id["items"][0]["MOData"]["DevID"].as_str().context("no DevID")?.parse::<DeviceId>()?;
+    let device_id = device_id["items"][0]["MOData"]["DevID"]
+        .as_str()
+        .context("no DevID")?
+        .parse::<DeviceId>()?;
     let mut managed = Vec::new();
     let mut servers = Vec::new();
     let mut pss = Vec::new();
     for number in 0..4 {
         let directory = device.directory.join(format!("authority-{number}"));
         let name = format!("bench-{number}");
-        let init = Init { name: name.clone(), srv_id: Some(name.clone()), ..Init::default() };
+        let init = Init {
+            name: name.clone(),
+            srv_id: Some(name.clone()),
+            ..Init::default()
+        };
         let authority = Authority::init(&directory, init)?;
         let server = runtime.block_on(async {
-            let server = Server::bind(authority.clone(), "127.0.0.1:0".parse()?, ServerOptions::default()).await?;
+            let server = Server::bind(
+                authority.clone(),
+                "127.0.0.1:0".parse()?,
+                ServerOptions::default(),
+            )
+            .await?;
             anyhow::Ok(server.spawn())
         })?;
         let uri = format!("https://localhost:{}/dm", server.local_addr().port());
-        let enrollment = authority.enroll(&device_id, Enroll { uri: Some(uri.clone()), moids: moids(), ..Enroll::default() })?;
+        let enrollment = authority.enroll(
+            &device_id,
+            Enroll {
+                uri: Some(uri.clone()),
+                moids: moids(),
+                ..Enroll::default()
+            },
+        )?;
         let document = String::from_utf8(enrollment.bootstrap.to_bytes())?;
         // All ten plug-ins are called once: five types of objects by the session, environment and transport below it.
-        authority.queue(&device_id)?.push_all(&touch_everything()?)?;
+        authority
+            .queue(&device_id)?
+            .push_all(&touch_everything()?)?;
         admin.call("Bootstrap", &serde_json::json!({ "document": document }))?;
-        let account = Managed { authority, device: device_id.clone(), srv_id: name, uri };
+        let account = Managed {
+            authority,
+            device: device_id.clone(),
+            srv_id: name,
+            uri,
+        };
         wait_until_idle(&account)?;
         session(&mut admin, &account)?;
         managed.push(account);
@@ -304,9 +408,21 @@ fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()>
     let first = pss.first().copied().context("no authority")?;
     let last = pss.last().copied().context("no authority")?;
     let detail = format!("{} processes; all: {pss:.1?}", daemon.processes().len());
-    table.add("idle PSS, lean, 10 plug-ins, one authority", first, "MB", Some(12.0), String::new());
+    table.add(
+        "idle PSS, lean, 10 plug-ins, one authority",
+        first,
+        "MB",
+        Some(12.0),
+        String::new(),
+    );
     let further = (last - first) / (pss.len() - 1) as f64;
-    table.add("idle PSS, each further authority", further, "MB", Some(2.0), detail);
+    table.add(
+        "idle PSS, each further authority",
+        further,
+        "MB",
+        Some(2.0),
+        detail,
+    );
 
     let account = managed.first().context("no authority")?;
     cpu_of_a_session(table, &daemon, &mut admin, account)?;
@@ -320,7 +436,11 @@ fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()>
 }
 
 fn touch_everything() -> Result<Vec<Dm>> {
-    moids().iter().filter(|moid| *moid != WIDE).map(|moid| get(&format!("{moid}/*/"))).collect()
+    moids()
+        .iter()
+        .filter(|moid| *moid != WIDE)
+        .map(|moid| get(&format!("{moid}/*/")))
+        .collect()
 }
 
 fn get(client_uri: &str) -> Result<Dm> {
@@ -342,7 +462,10 @@ fn wait_until_idle(account: &Managed) -> Result<()> {
 fn session(admin: &mut Admin, account: &Managed) -> Result<serde_json::Value> {
     let started = Instant::now();
     loop {
-        let outcome = admin.call("Session", &serde_json::json!({ "authority": account.srv_id }));
+        let outcome = admin.call(
+            "Session",
+            &serde_json::json!({ "authority": account.srv_id }),
+        );
         match outcome {
             Ok(report) if report["succeeded"] == true => return Ok(report),
             Ok(report) => bail!("a session failed: {report}"),
@@ -353,7 +476,12 @@ fn session(admin: &mut Admin, account: &Managed) -> Result<serde_json::Value> {
     }
 }
 
-fn cpu_of_a_session(table: &mut Table, daemon: &Daemon, admin: &mut Admin, account: &Managed) -> Result<()> {
+fn cpu_of_a_session(
+    table: &mut Table,
+    daemon: &Daemon,
+    admin: &mut Admin,
+    account: &Managed,
+) -> Result<()> {
     const SESSIONS: usize = 20;
     let mut commands = Vec::new();
     while commands.len() < 20 {
@@ -368,11 +496,22 @@ fn cpu_of_a_session(table: &mut Table, daemon: &Daemon, admin: &mut Admin, accou
     }
     let each = (daemon.cpu()? - before) / SESSIONS as f64;
     let detail = format!("mean of {SESSIONS}, all processes of the device");
-    table.add("CPU of a session: mutual TLS and 20 commands", each, "ms", Some(8.0), detail);
+    table.add(
+        "CPU of a session: mutual TLS and 20 commands",
+        each,
+        "ms",
+        Some(8.0),
+        detail,
+    );
     Ok(())
 }
 
-fn many_nodes(table: &mut Table, daemon: &Daemon, admin: &mut Admin, account: &Managed) -> Result<()> {
+fn many_nodes(
+    table: &mut Table,
+    daemon: &Daemon,
+    admin: &mut Admin,
+    account: &Managed,
+) -> Result<()> {
     const NODES: usize = 10_000;
     let ddf = format!(
         "<MgmtTree><VerDTD>1.2</VerDTD><Node><NodeName>Wide</NodeName><DFProperties><AccessType><Get/><Add/></AccessType>\
@@ -386,9 +525,11 @@ fn many_nodes(table: &mut Table, daemon: &Daemon, admin: &mut Admin, account: &M
         "ClientURI": "urn:oma:mo:x-bailiwick-mo-type:1.0//",
         "MOData": { "MOType": { "MOID": WIDE, "DDF": ddf } },
     }]);
-    let wide: serde_json::Map<String, serde_json::Value> =
-        (0..NODES).map(|number| (format!("n{number}"), number.into())).collect();
-    let object = serde_json::json!([{ "ClientURI": format!("{WIDE}//"), "MOData": { "Wide": wide } }]);
+    let wide: serde_json::Map<String, serde_json::Value> = (0..NODES)
+        .map(|number| (format!("n{number}"), number.into()))
+        .collect();
+    let object =
+        serde_json::json!([{ "ClientURI": format!("{WIDE}//"), "MOData": { "Wide": wide } }]);
     repository.put_bytes(&"type".parse()?, &serde_json::to_vec(&kind)?)?;
     repository.put_bytes(&"wide".parse()?, &serde_json::to_vec(&object)?)?;
     let base = account.uri.replace("/dm", "/data");
@@ -409,7 +550,14 @@ fn many_nodes(table: &mut Table, daemon: &Daemon, admin: &mut Admin, account: &M
     }
     let per_node = |milliseconds: f64| milliseconds * 1e3 / (TIMES * NODES) as f64;
     let wall = per_node(started.elapsed().as_secs_f64() * 1e3);
-    let detail = format!("mean of {TIMES} whole sessions; {wall:.1} us of wall clock, server included");
-    table.add("GET of 10 000 nodes: CPU per node", per_node(daemon.cpu()? - before), "us", None, detail);
+    let detail =
+        format!("mean of {TIMES} whole sessions; {wall:.1} us of wall clock, server included");
+    table.add(
+        "GET of 10 000 nodes: CPU per node",
+        per_node(daemon.cpu()? - before),
+        "us",
+        None,
+        detail,
+    );
     Ok(())
 }

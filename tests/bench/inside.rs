@@ -30,7 +30,12 @@ impl Services for Nothing {
         Ok(Vec::new())
     }
 
-    fn raise_alert(&self, _: &Transaction, _: &Authority, _: AlertRequest) -> std::result::Result<(), PluginError> {
+    fn raise_alert(
+        &self,
+        _: &Transaction,
+        _: &Authority,
+        _: AlertRequest,
+    ) -> std::result::Result<(), PluginError> {
         Ok(())
     }
 }
@@ -38,7 +43,9 @@ impl Services for Nothing {
 pub(crate) fn measure(table: &mut Table) -> Result<()> {
     let directory = bailiwick_tests::scratch("bench-inside")?;
     let config = Config::read(&configuration(&directory)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
         let store = Store::open(&config.state, Default::default())?;
@@ -57,11 +64,19 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
 
 fn configuration(directory: &Path) -> Result<std::path::PathBuf> {
     let plugins = ["session-info", "generic", "traps"]
-        .map(|name| format!("[[plugins]]\npath = {:?}\n", bailiwick_tests::plugin_dir(name)))
+        .map(|name| {
+            format!(
+                "[[plugins]]\npath = {:?}\n",
+                bailiwick_tests::plugin_dir(name)
+            )
+        })
         .concat();
     let path = directory.join("bailiwick.toml");
     let limits = "[limits]\ntraps = 1000000\n";
-    std::fs::write(&path, format!("state = \"state\"\nadmin-socket = \"admin\"\n{plugins}{limits}"))?;
+    std::fs::write(
+        &path,
+        format!("state = \"state\"\nadmin-socket = \"admin\"\n{plugins}{limits}"),
+    )?;
     Ok(path)
 }
 
@@ -97,8 +112,18 @@ async fn round_trip(table: &mut Table, plugins: &Plugins, store: &Store) -> Resu
             samples.push(started.elapsed().as_secs_f64() * 1e6);
         }
     }
-    let detail = format!("p50 of {}; p99 {:.1}", samples.len(), quantile(&mut samples, 0.99));
-    table.add("host -> worker -> host", quantile(&mut samples, 0.5), "us p50", Some(25.0), detail);
+    let detail = format!(
+        "p50 of {}; p99 {:.1}",
+        samples.len(),
+        quantile(&mut samples, 0.99)
+    );
+    table.add(
+        "host -> worker -> host",
+        quantile(&mut samples, 0.5),
+        "us p50",
+        Some(25.0),
+        detail,
+    );
     Ok(())
 }
 
@@ -106,13 +131,20 @@ async fn round_trip(table: &mut Table, plugins: &Plugins, store: &Store) -> Resu
 async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> Result<()> {
     let moid = "urn:oma:mo:x-bailiwick-mo-type:1.0";
     let (mut through, mut straight) = (Vec::new(), Vec::new());
-    let ddf = std::fs::read_to_string(bailiwick_tests::root().join("tests/vectors/devinfo-v1_2.ddf"))?;
+    let ddf =
+        std::fs::read_to_string(bailiwick_tests::root().join("tests/vectors/devinfo-v1_2.ddf"))?;
     for round in 0..120 {
         let miid = (round + 1).to_string();
         let transaction = Rc::new(store.begin());
         let initial = vec![
-            bailiwick_protocol::Node { path: vec![], value: None },
-            leaf("MOID", bailiwick_protocol::Value::Chr(format!("urn:oma:mo:x-bench-{round}:1.0"))),
+            bailiwick_protocol::Node {
+                path: vec![],
+                value: None,
+            },
+            leaf(
+                "MOID",
+                bailiwick_protocol::Value::Chr(format!("urn:oma:mo:x-bench-{round}:1.0")),
+            ),
             leaf("DDF", bailiwick_protocol::Value::Xml(ddf.clone())),
         ];
         let started = Instant::now();
@@ -121,7 +153,11 @@ async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> R
                 plugin: "generic".into(),
                 authority: Authority::server("bench"),
                 instance: None,
-                operation: Operation::Create { moid: moid.into(), miid: miid.clone(), initial },
+                operation: Operation::Create {
+                    moid: moid.into(),
+                    miid: miid.clone(),
+                    initial,
+                },
                 transaction: Rc::clone(&transaction),
                 bearer: None,
             })
@@ -131,35 +167,64 @@ async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> R
 
         let transaction = store.begin();
         let namespace = Namespace::instance("straight", &Instance::new(moid, &miid));
-        namespace.commit(&transaction, vec![("v".into(), Some(ddf.clone().into_bytes()))], 1 << 20)?;
+        namespace.commit(
+            &transaction,
+            vec![("v".into(), Some(ddf.clone().into_bytes()))],
+            1 << 20,
+        )?;
         let started = Instant::now();
         transaction.commit().await?;
         straight.push(started.elapsed().as_secs_f64() * 1e3);
     }
     let (through, straight) = (quantile(&mut through, 0.5), quantile(&mut straight, 0.5));
     let detail = format!("medians of 120: {through:.2} ms over {straight:.2} ms");
-    table.add("durable write over the store's own commit", through / straight, "x", Some(1.3), detail);
+    table.add(
+        "durable write over the store's own commit",
+        through / straight,
+        "x",
+        Some(1.3),
+        detail,
+    );
     Ok(())
 }
 
 fn leaf(name: &str, value: bailiwick_protocol::Value) -> bailiwick_protocol::Node {
-    bailiwick_protocol::Node { path: vec![name.into()], value: Some(value) }
+    bailiwick_protocol::Node {
+        path: vec![name.into()],
+        value: Some(value),
+    }
 }
 
 async fn after_a_trap(table: &mut Table, plugins: &Plugins, store: &Store) -> Result<()> {
     let mut samples = Vec::new();
     for _ in 0..200 {
-        let crash = call(store, read("traps", "urn:oma:mo:x-test-traps:1.0", &["Crash"]));
+        let crash = call(
+            store,
+            read("traps", "urn:oma:mo:x-test-traps:1.0", &["Crash"]),
+        );
         if plugins.call(crash).await.is_ok() {
             bail!("the plug-in that traps did not trap");
         }
-        let good = call(store, read("traps", "urn:oma:mo:x-test-traps:1.0", &["Good"]));
+        let good = call(
+            store,
+            read("traps", "urn:oma:mo:x-test-traps:1.0", &["Good"]),
+        );
         let started = Instant::now();
         plugins.call(good).await?;
         samples.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    let detail = format!("p50 of {}; p99 {:.2}", samples.len(), quantile(&mut samples, 0.99));
-    table.add("trap to next served call", quantile(&mut samples, 0.5), "ms p50", Some(1.0), detail);
+    let detail = format!(
+        "p50 of {}; p99 {:.2}",
+        samples.len(),
+        quantile(&mut samples, 0.99)
+    );
+    table.add(
+        "trap to next served call",
+        quantile(&mut samples, 0.5),
+        "ms p50",
+        Some(1.0),
+        detail,
+    );
     Ok(())
 }
 
@@ -172,7 +237,10 @@ fn sandboxed_read(table: &mut Table, state: &Path) -> Result<()> {
         version: env!("CARGO_PKG_VERSION").into(),
         kind: Kind::Object,
         authority: Some("bench".into()),
-        grants: vec![bailiwick::plugins::Interface::Logging, bailiwick::plugins::Interface::Session],
+        grants: vec![
+            bailiwick::plugins::Interface::Logging,
+            bailiwick::plugins::Interface::Session,
+        ],
         config: Vec::new(),
         limits: SandboxLimits {
             memory_bytes: 16 << 20,
@@ -186,14 +254,28 @@ fn sandboxed_read(table: &mut Table, state: &Path) -> Result<()> {
     let (_, operation) = read("session-info", MOID, &["CBT"]);
     let sandboxed = bailiwick::worker::probe::time_calls(code, spec, &operation, TIMES)
         .map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
-    let mut sandboxed: Vec<f64> = sandboxed.iter().skip(TIMES / 6).map(|took| took.as_secs_f64() * 1e6).collect();
+    let mut sandboxed: Vec<f64> = sandboxed
+        .iter()
+        .skip(TIMES / 6)
+        .map(|took| took.as_secs_f64() * 1e6)
+        .collect();
 
     let mut plugin = session_info::SessionInfo;
-    let target = NodeRef { mo: MOID.into(), instance: "1".into(), path: vec!["CBT".into()] };
+    let target = NodeRef {
+        mo: MOID.into(),
+        instance: "1".into(),
+        path: vec!["CBT".into()],
+    };
     let mut native = Vec::new();
     for _ in 0..TIMES {
-        let options = ReadOptions { max_nodes: 1000, names_only: false };
-        let (plugin, target) = (std::hint::black_box(&mut plugin), std::hint::black_box(&target));
+        let options = ReadOptions {
+            max_nodes: 1000,
+            names_only: false,
+        };
+        let (plugin, target) = (
+            std::hint::black_box(&mut plugin),
+            std::hint::black_box(&target),
+        );
         let started = Instant::now();
         let nodes = plugin.read(target, options);
         native.push(started.elapsed().as_secs_f64() * 1e6);
@@ -201,7 +283,13 @@ fn sandboxed_read(table: &mut Table, state: &Path) -> Result<()> {
     }
     let (sandboxed, native) = (quantile(&mut sandboxed, 0.5), quantile(&mut native, 0.5));
     let detail = format!("medians of {TIMES}: {sandboxed:.2} us over {native:.2} us native");
-    table.add("inside a worker: sandboxed read over native", sandboxed - native, "us", Some(1.0), detail);
+    table.add(
+        "inside a worker: sandboxed read over native",
+        sandboxed - native,
+        "us",
+        Some(1.0),
+        detail,
+    );
     Ok(())
 }
 
@@ -209,7 +297,10 @@ fn sandboxed_read(table: &mut Table, state: &Path) -> Result<()> {
 fn compiled(state: &Path, plugin: &str) -> Result<OwnedFd> {
     use bailiwick::plugins::cache::{CodeCache, Identity};
     let mut component = Vec::new();
-    File::open(bailiwick_tests::plugin_dir(plugin).join("plugin.wasm"))?.read_to_end(&mut component)?;
+    File::open(bailiwick_tests::plugin_dir(plugin).join("plugin.wasm"))?
+        .read_to_end(&mut component)?;
     let identity = Identity::of(&component, bailiwick::worker::engine::version());
-    CodeCache::open(state)?.get(&identity, 1 << 28)?.context("not in the cache")
+    CodeCache::open(state)?
+        .get(&identity, 1 << 28)?
+        .context("not in the cache")
 }

@@ -16,13 +16,20 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(code);
     }
     let mut table = Table::default();
-    println!("      {:<58} {:>10} {:<9} {:>9}   where from", "what", "value", "unit", "goal");
+    println!(
+        "      {:<58} {:>10} {:<9} {:>9}   where from",
+        "what", "value", "unit", "goal"
+    );
     inside::measure(&mut table)?;
     daemon::measure(&mut table)?;
     let summary = bailiwick_tests::root().join("target/bench/summary.json");
     table.write(&summary)?;
     let written = summary.canonicalize()?;
-    println!("\n{} goals missed; written to {}", table.missed(), relative(&written).display());
+    println!(
+        "\n{} goals missed; written to {}",
+        table.missed(),
+        relative(&written).display()
+    );
     Ok(ExitCode::SUCCESS)
 }
 

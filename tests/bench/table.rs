@@ -32,12 +32,33 @@ pub(crate) struct Table(Vec<Row>);
 
 impl Table {
     /// Adds a measurement and prints it at once.
-    pub(crate) fn add(&mut self, name: &str, value: f64, unit: &'static str, goal: Option<f64>, detail: String) {
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        value: f64,
+        unit: &'static str,
+        goal: Option<f64>,
+        detail: String,
+    ) {
         let met = goal.is_none_or(|goal| value <= goal);
         let goal_text = goal.map_or_else(|| "-".into(), |goal| format!("<= {goal}"));
-        let verdict = if goal.is_none() { "    " } else if met { "met " } else { "MISS" };
+        let verdict = if goal.is_none() {
+            "    "
+        } else if met {
+            "met "
+        } else {
+            "MISS"
+        };
         println!("{verdict}  {name:<58} {value:>10.2} {unit:<9} {goal_text:>9}   {detail}");
-        self.0.push(Row { name: name.into(), value, unit, goal, better: Better::Less, met, detail });
+        self.0.push(Row {
+            name: name.into(),
+            value,
+            unit,
+            goal,
+            better: Better::Less,
+            met,
+            detail,
+        });
     }
 
     /// Writes `summary.json`.
@@ -58,5 +79,8 @@ impl Table {
 pub(crate) fn quantile(samples: &mut [f64], share: f64) -> f64 {
     samples.sort_by(f64::total_cmp);
     let last = samples.len().saturating_sub(1);
-    samples.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
+    samples
+        .get((last as f64 * share).round() as usize)
+        .copied()
+        .unwrap_or(f64::NAN)
 }
