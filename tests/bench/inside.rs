@@ -63,7 +63,7 @@ pub(crate) fn measure(table: &mut Table) -> Result<()> {
 }
 
 fn configuration(directory: &Path) -> Result<std::path::PathBuf> {
-    let plugins = ["session-info", "generic", "traps"]
+    let plugins = ["session-info", "generic", "hostile-object"]
         .map(|name| {
             format!(
                 "[[plugins]]\npath = {:?}\n",
@@ -72,7 +72,7 @@ fn configuration(directory: &Path) -> Result<std::path::PathBuf> {
         })
         .concat();
     let path = directory.join("bailiwick.toml");
-    let limits = "[limits]\ntraps = 1000000\n";
+    let limits = "config = { behaviour = \"trap\" }\n[limits]\ntraps = 1000000\n";
     std::fs::write(
         &path,
         format!("state = \"state\"\nadmin-socket = \"admin\"\n{plugins}{limits}"),
