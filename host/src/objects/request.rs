@@ -45,8 +45,9 @@ pub struct Journal {
 pub struct Decision {
     /// The instance, as the ClientURI of its root; or the MOID, for making one.
     pub on: String,
-    /// What was asked for; `None`: making an instance.
-    pub access: Option<Access>,
+    /// What was asked for: `read`, `write`, `execute`, `delegate`; `create` for making an instance, `manage` for
+    /// anything at all with a type.
+    pub access: &'static str,
     /// The answer.
     pub allowed: bool,
     /// The account, grant or policy behind the answer, in words.
@@ -112,7 +113,7 @@ impl Request {
             instance,
             self.now,
         );
-        self.note(instance.to_string(), Some(access), &outcome, |permit| {
+        self.note(instance.to_string(), access.name(), &outcome, |permit| {
             permit.rule().to_string()
         });
         outcome
@@ -122,7 +123,7 @@ impl Request {
     pub(super) fn may_create(&self, moid: &str) -> Result<CreatePermit, Denied> {
         let permissions = &self.objects.inner.permissions;
         let outcome = permissions.may_create(&self.transaction, &self.authority, moid);
-        self.note(moid.to_owned(), None, &outcome, |permit| {
+        self.note(moid.to_owned(), "create", &outcome, |permit| {
             permit.rule().to_string()
         });
         outcome
@@ -155,21 +156,17 @@ impl Request {
             moid: moid.to_owned(),
         };
         let outcome: Result<(), Denied> = Err(denied);
-        self.note(moid.to_owned(), None, &outcome, |()| String::new());
+        self.note(moid.to_owned(), "manage", &outcome, |()| String::new());
         Ok(outcome?)
     }
 
-    /// Waits until the instance is this command's alone.
-    pub(super) async fn lock(&self, instance: &Instance) -> Result<(), ObjectError> {
+    /// Waits until the instance of the permit is this command's alone.
+    pub(super) async fn lock(&self, permit: &Permit) -> Result<(), ObjectError> {
         // Two calls to a plug-in: as long as one that hangs needs to be ended and replaced.
         let patience = self.objects.inner.limits.call() * 2;
-        match self
-            .objects
-            .inner
-            .locks
-            .take(&self.held, instance, patience)
-            .await
-        {
+        let locks = &self.objects.inner.locks;
+        let (instance, precedence) = (permit.instance(), permit.precedence());
+        match locks.take(&self.held, instance, precedence, patience).await {
             true => Ok(()),
             false => Err(ObjectError::Locked {
                 instance: instance.clone(),
@@ -198,7 +195,7 @@ impl Request {
     fn note<P>(
         &self,
         on: String,
-        access: Option<Access>,
+        access: &'static str,
         outcome: &Result<P, Denied>,
         rule: impl Fn(&P) -> String,
     ) {

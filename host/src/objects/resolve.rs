@@ -160,8 +160,8 @@ impl Objects {
         access: Access,
         instance: &Instance,
     ) -> Result<Permit, ObjectError> {
-        request.permit(access, instance)?;
-        request.lock(instance).await?;
+        let permit = request.permit(access, instance)?;
+        request.lock(&permit).await?;
         match self.exists(request, served, instance).await? {
             true => Ok(request.permit(access, instance)?),
             false => Err(not_found(uri)),

@@ -7,7 +7,7 @@ use super::{DDF_KEY, ObjectError, Objects, Request, Served, Target, rules};
 use crate::authority::Instance;
 use crate::permissions::{Access, CreatePermit};
 use crate::plugins::imports::storage::Namespace;
-use crate::plugins::{CallError, Change, ExecOutcome, Operation, Output};
+use crate::plugins::{CallError, Change, ExecOutcome, Operation, Output, PluginError};
 
 /// The result of a read.
 #[derive(Debug)]
@@ -325,13 +325,16 @@ impl Objects {
         let quota = self.inner.plugins.storage_quota(&class.plugin);
         Namespace::instance(&class.plugin, instance)
             .commit(request.transaction(), entries, quota)
-            .map_err(|error| ObjectError::Call {
-                source: CallError::Refused {
-                    plugin: class.plugin.to_string(),
-                    error,
-                },
-                doing: Doing::Writing,
-            })
+            .map_err(|error| in_storage(served, error))
+    }
+}
+
+/// What went wrong in the storage of a plug-in is told as if the plug-in itself had met it.
+fn in_storage(served: &Served, error: PluginError) -> ObjectError {
+    let plugin = served.class.plugin.to_string();
+    ObjectError::Call {
+        source: CallError::Refused { plugin, error },
+        doing: Doing::Writing,
     }
 }
 

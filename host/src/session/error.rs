@@ -125,6 +125,7 @@ impl SessionError {
                     error,
                     CertificateError::TimedOut { .. }
                         | CertificateError::Closed { .. }
+                        | CertificateError::Connection { .. }
                         | CertificateError::NotYetValid { .. }
                 ),
                 ReachError::Store(_) => true,

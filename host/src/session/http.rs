@@ -16,7 +16,7 @@ use hyper::header::{
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Endpoint;
@@ -25,6 +25,9 @@ use super::Endpoint;
 const HEAD_BYTES: usize = 32 << 10;
 /// Header fields of an answer. Stops the same in small pieces.
 const FIELDS: usize = 64;
+
+/// How long the end of a connection may take, so that the server learns that it is one.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -90,11 +93,12 @@ pub(super) struct Bounds {
 /// An open connection to one server. Closed when dropped.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    driver: JoinHandle<()>,
+    /// Its end tells the task behind the connection to say goodbye.
+    _in_use: oneshot::Sender<()>,
 }
 
 impl Connection {
-    /// Speaks HTTP over a stream.
+    /// Speaks HTTP over a stream. Needs a `LocalSet`.
     pub async fn open<T>(stream: T) -> Result<Self, HttpError>
     where
         T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -105,11 +109,20 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(broken)?;
-        let driver = tokio::task::spawn_local(async move {
-            // Whoever waits for an answer is told; nobody else needs to know.
-            let _ended = connection.await;
+        let (in_use, given_up) = oneshot::channel::<()>();
+        tokio::task::spawn_local(async move {
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                // Whoever waits for an answer is told; nobody else needs to know.
+                _ended = &mut connection => return,
+                _ = given_up => {}
+            }
+            let _said_goodbye = timeout(GOODBYE, connection).await;
         });
-        Ok(Self { sender, driver })
+        Ok(Self {
+            sender,
+            _in_use: in_use,
+        })
     }
 
     /// Sends one request and reads the answer. After an error, the connection is of no more use.
@@ -153,12 +166,6 @@ impl Connection {
             headers: head.headers,
             body,
         })
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 

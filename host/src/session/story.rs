@@ -76,11 +76,10 @@ impl fmt::Display for CommandReport {
             } else {
                 "denied"
             };
-            let access = decision.access.map_or("create", |access| access.name());
             writeln!(
                 f,
-                "      {verdict}: {access} {}: {}",
-                decision.on, decision.rule
+                "      {verdict}: {} {}: {}",
+                decision.access, decision.on, decision.rule
             )?;
         }
         if self.journal.further > 0 {
