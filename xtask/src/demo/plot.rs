@@ -35,7 +35,8 @@ pub(crate) const PARTS: [Part; 7] = [
     Part {
         name: "linux",
         role: "environment: what this operating system knows of the device",
-        settings: "grant = [\"logging\", \"config\", \"os\"]\nconfig = { device-id = \"demo:kitchen\" }",
+        settings: "grant = [\"logging\", \"config\", \"os\"]\n\
+            config = { device-id = \"demo:kitchen\", manufacturer = \"Example\", model = \"Hub\" }",
     },
     Part {
         name: "devinfo",
@@ -137,22 +138,22 @@ pub(crate) fn lines(repository: &str) -> Vec<Line> {
         line(
             &["GET", &of(THERMOSTAT, "")],
             200,
-            "Is it there? It is durable since the status before last: every command is a transaction.",
+            "Is it there? Every command is a transaction, on the disk before its status is sent.",
         ),
         line(
             &["DELETE", &of(DEVINFO, "")],
             403,
-            "Denied: the device owns this object, and its policy lets the authority read it, no more.",
+            "Delete the device's identity? The device owns it, and its policy lets the authority read it, no more.",
         ),
         line(
             &["GET", &of(UNKNOWN, "")],
             403,
-            "Denied: the account does not list this type, so it does not matter whether the device has one.",
+            "A type that the account does not list: it does not matter whether the device has one.",
         ),
         line(
             &["GET", &of(HOSTILE, "")],
             500,
-            "A plug-in that crashes. It traps in its sandbox; the command fails, and nothing else does.",
+            "Its plug-in crashes in the middle of the session. The command fails, and nothing else does.",
         ),
         line(
             &["GET", &of(DEVINFO, "Man"), &of(DEVINFO, "Mod")],

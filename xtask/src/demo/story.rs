@@ -114,26 +114,32 @@ fn command_lines(number: usize, command: &Value, line: Option<&Line>) {
     if let Some(line) = line {
         paragraph(line.why, "     ");
     }
+    let mut rules = Vec::new();
     for decision in list(command, "decisions") {
-        let access = decision["access"].as_str().unwrap_or("create");
-        let verdict = match decision["allowed"].as_bool() {
-            Some(true) => green("allowed"),
-            _ => red("denied "),
+        let (verdict, rule) = (decision["allowed"] == true, text(decision, "/rule"));
+        let marked = if verdict {
+            green("allowed")
+        } else {
+            red("denied ")
         };
-        println!("     {verdict}  {access} {}", text(decision, "/on"));
         println!(
-            "              {}",
-            dim(&format!("by {}", text(decision, "/rule")))
+            "     {marked}  {} {}",
+            access(command, decision),
+            text(decision, "/on")
         );
+        println!("              {}", dim(&format!("rule: {rule}")));
+        rules.push((verdict, rule));
     }
     let plugins: Vec<_> = list(command, "plugins")
         .iter()
         .filter_map(Value::as_str)
         .collect();
-    if !plugins.is_empty() {
+    if !plugins.is_empty() && rules.iter().any(|(allowed, _)| *allowed) {
         println!("     served by {}", plugins.join(", "));
     }
-    if let Some(error) = command["error"].as_str() {
+    if let Some(error) = command["error"].as_str()
+        && rules.iter().all(|(_, rule)| *rule != error)
+    {
         paragraph(error, "     ! ");
     }
     let status = command["status"].as_u64().unwrap_or_default();
@@ -144,6 +150,15 @@ fn command_lines(number: usize, command: &Value, line: Option<&Line>) {
         _ => red(&words),
     };
     println!("     {words}, after {} ms", command["milliseconds"]);
+}
+
+/// What was decided about. Only making an instance, and any use of a type that the account does not list, has none.
+fn access<'a>(command: &Value, decision: &'a Value) -> &'a str {
+    let nameless = match text(command, "/name") {
+        "HGET" => "create",
+        _ => "any use of",
+    };
+    decision["access"].as_str().unwrap_or(nameless)
 }
 
 /// What the authority has in its hands now.
@@ -191,21 +206,14 @@ pub(crate) fn epilogue(status: &Value, directory: &Path) {
     title("Afterwards");
     for plugin in list(status, "plugins") {
         for sandbox in list(plugin, "sandboxes") {
-            if sandbox["traps"].as_u64().unwrap_or_default() == 0 {
-                continue;
+            if sandbox["traps"] != 0 {
+                crashed(text(plugin, "/name"), sandbox);
             }
-            println!(
-                "  {} crashed {} time(s) for {}: {}",
-                text(plugin, "/name"),
-                sandbox["traps"],
-                text(sandbox, "/authority"),
-                shorten(text(sandbox, "/lastFailure"))
-            );
         }
     }
     for worker in list(status, "workers") {
         println!(
-            "  sandboxes of {} ran in process {}",
+            "  sandboxes of {}: process {}",
             text(worker, "/authority"),
             worker["process"]
         );
@@ -213,6 +221,18 @@ pub(crate) fn epilogue(status: &Value, directory: &Path) {
     println!(
         "  Device and authority have stopped. Their files and logs are in {}",
         directory.display()
+    );
+}
+
+fn crashed(plugin: &str, sandbox: &Value) {
+    let then = match sandbox["quarantined"] == true {
+        true => "and is quarantined for it",
+        false => "and may try again; several in a row would quarantine it",
+    };
+    let whom = text(sandbox, "/authority");
+    paragraph(
+        &format!("{plugin}: {} crash for {whom}, {then}", sandbox["traps"]),
+        "  ",
     );
 }
 
