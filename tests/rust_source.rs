@@ -76,6 +76,14 @@ impl Source {
         names
     }
 
+    /// Whether a path begins with the name of this crate.
+    pub(crate) fn names_crate(&self, name: &str) -> bool {
+        self.code.match_indices(name).any(|(start, _)| {
+            let (before, after) = (&self.code[..start], &self.code[start + name.len()..]);
+            !ends_in_word(before) && after.trim_start().starts_with("::")
+        })
+    }
+
     /// The identifiers and keywords of the code, in order.
     pub(crate) fn words(&self) -> impl Iterator<Item = &str> {
         Self::words_of(&self.code)
