@@ -6,6 +6,9 @@ mod rooms;
 mod start;
 mod status;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
@@ -227,6 +230,8 @@ impl Agent {
         if timeout(patience, all_ended).await.is_err() {
             tracing::warn!("sessions were cut off; what they had not committed is undone");
         }
+        // Whoever waits for one of them hears how it ended.
+        tokio::task::yield_now().await;
     }
 }
 

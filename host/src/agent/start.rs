@@ -116,7 +116,7 @@ fn on_one_thread<T>(work: impl Future<Output = Result<T, AgentError>>) -> Result
 }
 
 impl Agent {
-    async fn start(
+    pub(super) async fn start(
         config: Config,
         manifests: Manifests,
         protection: Protection,

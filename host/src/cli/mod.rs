@@ -27,12 +27,16 @@ pub use role::role;
 /// Where the configuration is if nothing else is said.
 const DEFAULT_CONFIG: &str = "/etc/bailiwick/bailiwick.toml";
 
+/// Below every help text.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, standard error says why; 2 wrong usage; \
+    3 no daemon answers; 4 the answer is no (explain: denied; session: it did not end well).";
+
 /// The answer is no.
 const NO: u8 = 4;
 
 /// Device side of OMA Device Management 2.0 for several Management Authorities.
 #[derive(Debug, Parser)]
-#[command(name = "bailiwick", version, max_term_width = 100)]
+#[command(name = "bailiwick", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     common: Common,

@@ -9,6 +9,11 @@ mod socket;
 mod status;
 mod varlink;
 
+#[cfg(test)]
+mod idl;
+#[cfg(test)]
+mod tests;
+
 pub(crate) use varlink::from_frame;
 
 pub use admin::{Admin, Daemon, Held, INTERFACE, now, refuse};

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
+/// Bytes of buffers that a connection keeps between calls.
+const RESTING: usize = 64 << 10;
+
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameLimits {
@@ -148,7 +151,7 @@ pub async fn serve(
         tokio::time::timeout(limits.transfer, stream.write_all(&outgoing))
             .await
             .map_err(|_| VarlinkError::Slow)??;
-        if outgoing.capacity() > limits.call_bytes {
+        if outgoing.capacity() > RESTING {
             outgoing = Vec::new();
         }
     }
@@ -172,6 +175,9 @@ impl Incoming {
         limits: FrameLimits,
     ) -> Result<Option<&[u8]>, VarlinkError> {
         self.buffer.drain(..self.taken);
+        if self.buffer.is_empty() && self.buffer.capacity() > RESTING {
+            self.buffer = Vec::with_capacity(1024);
+        }
         (self.taken, self.seen) = (0, 0);
         loop {
             let unseen = self.buffer.get(self.seen..).unwrap_or_default();
