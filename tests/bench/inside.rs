@@ -198,17 +198,11 @@ fn leaf(name: &str, value: bailiwick_protocol::Value) -> bailiwick_protocol::Nod
 async fn after_a_trap(table: &mut Table, plugins: &Plugins, store: &Store) -> Result<()> {
     let mut samples = Vec::new();
     for _ in 0..200 {
-        let crash = call(
-            store,
-            read("traps", "urn:oma:mo:x-test-traps:1.0", &["Crash"]),
-        );
-        if plugins.call(crash).await.is_ok() {
+        let crash = read("hostile-object", "urn:example:mo:hostile:1.0", &[]);
+        if plugins.call(call(store, crash)).await.is_ok() {
             bail!("the plug-in that traps did not trap");
         }
-        let good = call(
-            store,
-            read("traps", "urn:oma:mo:x-test-traps:1.0", &["Good"]),
-        );
+        let good = call(store, ("hostile-object".into(), Operation::Health));
         let started = Instant::now();
         plugins.call(good).await?;
         samples.push(started.elapsed().as_secs_f64() * 1e3);
