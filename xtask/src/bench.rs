@@ -18,12 +18,14 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
         .context("the plug-ins lie in a directory")?;
     let aside = target.join("bench");
     let lean: &[&str] = &["--no-default-features"];
-    for (name, features) in [("lean", lean), ("full", &[])] {
+    // The benchmark is built with the full daemon, so that both share their dependencies.
+    let full: &[&str] = &["--package", "bailiwick-bench"];
+    for (name, selection) in [("lean", lean), ("full", full)] {
         step(&format!(
             "the daemon, {name} (release builds optimise for size and take some minutes)"
         ));
         let mut build = cargo(["build", "--release", "--package", "bailiwick"]);
-        shell::run(build.args(features))?;
+        shell::run(build.args(selection))?;
         let directory: PathBuf = aside.join(name);
         std::fs::create_dir_all(&directory)?;
         shell::copy_if_different(
@@ -36,7 +38,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
         "run",
         "--release",
         "--package",
-        "bailiwick-tests",
+        "bailiwick-bench",
         "--bin",
         "bench",
     ]);
