@@ -39,12 +39,13 @@ impl Budget {
                 (*bytes <= LINE).then_some(c)
             })
             .collect();
-        if line.len() > self.left {
+        let cost = line.len().max(1);
+        if cost > self.left {
             self.left = 0;
             self.dropped += 1;
             return None;
         }
-        self.left -= line.len().max(1);
+        self.left -= cost;
         Some(match std::mem::take(&mut self.dropped) {
             0 => line,
             dropped => format!("{line} ({dropped} lines before this one were dropped)"),
