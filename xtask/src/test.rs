@@ -22,10 +22,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     step("tests");
     let mut tests = vec!["test".to_owned()];
     if !arguments.iter().any(|a| a == "-p" || a == "--package") {
-        tests.push("--workspace".into());
-        for plugin in plugins::test_plugins()? {
-            tests.extend(["--exclude".into(), plugin]);
-        }
+        tests.extend(everything()?);
     }
     tests.push("--no-fail-fast".into());
     tests.extend_from_slice(arguments);
@@ -67,9 +64,19 @@ pub(crate) fn crash(arguments: &[String]) -> Result<()> {
 /// The executables that tests and the demonstration start.
 pub(crate) fn build() -> Result<()> {
     step(
-        "the daemon and the authority (the first build takes some minutes: it includes a WebAssembly compiler)",
+        "the daemon and the authority (some minutes the first time: they include a compiler and two C libraries)",
     );
-    shell::run(&mut cargo(["build"]))
+    // The same packages as the tests, so that their dependencies have the same features and are built once.
+    shell::run(cargo(["build", "--bins"]).args(everything()?))
+}
+
+/// Every package but the plug-ins in `tests/plugins`, which misbehave natively too.
+fn everything() -> Result<Vec<String>> {
+    let mut selection = vec!["--workspace".to_owned()];
+    for plugin in plugins::test_plugins()? {
+        selection.extend(["--exclude".into(), plugin]);
+    }
+    Ok(selection)
 }
 
 #[derive(Default)]
