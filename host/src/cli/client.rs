@@ -33,6 +33,11 @@ pub(super) enum ClientError {
         "no daemon answers at {path}: {source}; start it with `bailiwick run`, or name its socket with --socket"
     )]
     Unreachable { path: PathBuf, source: io::Error },
+    /// It listens, and not to this user.
+    #[error(
+        "you may not use {path}; be root or the daemon's user, or a member of the group that `admin-group` names"
+    )]
+    Forbidden { path: PathBuf },
     /// The connection broke.
     #[error("the daemon did not answer: {0}; its log should say why")]
     Broken(io::Error),
@@ -59,9 +64,14 @@ pub(super) fn call(
 }
 
 fn call_at(path: &Path, method: &str, parameters: Value, wait: Wait) -> Result<Value, ClientError> {
-    let mut stream = UnixStream::connect(path).map_err(|source| ClientError::Unreachable {
-        path: path.to_owned(),
-        source,
+    let mut stream = UnixStream::connect(path).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::Forbidden {
+            path: path.to_owned(),
+        },
+        _ => ClientError::Unreachable {
+            path: path.to_owned(),
+            source,
+        },
     })?;
     if let Wait::Device = wait {
         stream

@@ -1,7 +1,7 @@
 //! The command line: `run` is the daemon, everything else talks to it or prepares for it.
 //!
-//! Exit codes: 0 done; 1 it failed, and standard error says why; 2 wrong usage; 3 no daemon answers;
-//! 4 the answer is no (`explain`: denied; `session`: it did not end well).
+//! Exit codes: 0 done; 1 it failed, and standard error says why; 2 wrong usage; 3 the daemon cannot be
+//! reached; 4 the answer is no (`explain`: denied; `session`: it did not end well).
 
 mod bootstrap;
 mod client;
@@ -29,7 +29,7 @@ const DEFAULT_CONFIG: &str = "/etc/bailiwick/bailiwick.toml";
 
 /// Below every help text.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, standard error says why; 2 wrong usage; \
-    3 no daemon answers; 4 the answer is no (explain: denied; session: it did not end well).";
+    3 the daemon cannot be reached; 4 the answer is no (explain: denied; session: it did not end well).";
 
 /// The answer is no.
 const NO: u8 = 4;
@@ -101,7 +101,7 @@ enum CliError {
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(ClientError::Unreachable { .. }) => 3,
+            Self::Client(ClientError::Unreachable { .. } | ClientError::Forbidden { .. }) => 3,
             _ => 1,
         }
     }
