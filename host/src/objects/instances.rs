@@ -1,14 +1,16 @@
 //! Which instances of a type there are: those that the plug-in brings itself, and those that commands made.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use bailiwick_protocol::Ddf;
 use tracing::warn;
 
 use super::answer::is_name;
 use super::{DDF_KEY, Fault, ObjectError, Objects, Request, Served};
-use crate::authority::Instance;
+use crate::authority::{Authority, Instance};
 use crate::plugins::imports::storage::Namespace;
 use crate::plugins::{Operation, Output};
 
@@ -19,6 +21,36 @@ pub struct Listed {
     pub moid: String,
     /// Its instances, sorted.
     pub miids: Vec<String>,
+}
+
+/// How long the answer of a plug-in about its own instances is good.
+const FRESH: Duration = Duration::from_secs(1);
+/// Answers that are kept.
+const ANSWERS: usize = 256;
+
+/// What plug-ins said lately about their own instances, by authority and type.
+#[derive(Default)]
+pub(super) struct Brought(RefCell<HashMap<(Authority, String), (Instant, BTreeSet<Instance>)>>);
+
+impl Brought {
+    fn fresh(&self, of: &(Authority, String)) -> Option<BTreeSet<Instance>> {
+        let answers = self.0.borrow();
+        let (since, instances) = answers.get(of)?;
+        (since.elapsed() < FRESH).then(|| instances.clone())
+    }
+
+    fn note(&self, of: (Authority, String), instances: BTreeSet<Instance>) {
+        let mut answers = self.0.borrow_mut();
+        if answers.len() >= ANSWERS {
+            answers.clear();
+        }
+        answers.insert(of, (Instant::now(), instances));
+    }
+
+    /// A command has changed something.
+    pub(super) fn forget(&self) {
+        self.0.borrow_mut().clear();
+    }
 }
 
 impl Objects {
@@ -92,8 +124,23 @@ impl Objects {
         Ok(records.into_iter().map(|(instance, _)| instance).collect())
     }
 
-    /// The instances that the plug-in brings itself.
+    /// The instances that the plug-in brings itself, as of at most a second ago: every command asks whether its
+    /// instance is there, and a plug-in that lost one since says so when it is called.
     async fn brought(
+        &self,
+        request: &Request,
+        served: &Served,
+    ) -> Result<BTreeSet<Instance>, ObjectError> {
+        let known = (request.authority().clone(), served.class.moid.clone());
+        if let Some(instances) = self.inner.brought.fresh(&known) {
+            return Ok(instances);
+        }
+        let instances = self.ask_what_it_brings(request, served).await?;
+        self.inner.brought.note(known, instances.clone());
+        Ok(instances)
+    }
+
+    async fn ask_what_it_brings(
         &self,
         request: &Request,
         served: &Served,

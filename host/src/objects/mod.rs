@@ -51,6 +51,7 @@ pub use rules::Refusal;
 pub use serve::{Answer, Serve};
 pub use work::{Data, Reading};
 
+use instances::Brought;
 use locks::Locks;
 use registry::Types;
 
@@ -71,6 +72,7 @@ struct Inner {
     wire: protocol::Limits,
     types: Types,
     locks: Locks,
+    brought: Brought,
 }
 
 impl Objects {
@@ -95,6 +97,7 @@ impl Objects {
                 wire,
                 types: Types::default(),
                 locks: Locks::default(),
+                brought: Brought::default(),
             }),
         }
     }

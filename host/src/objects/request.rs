@@ -97,6 +97,9 @@ impl Request {
     /// Makes everything that the command wrote durable, all or nothing.
     pub async fn commit(self) -> Result<(), StoreError> {
         self.transaction.commit().await?;
+        if !self.touched.borrow().is_empty() {
+            self.objects.inner.brought.forget();
+        }
         for plugin in self.touched.borrow().iter() {
             self.objects.inner.types.forget(plugin);
         }

@@ -17,6 +17,7 @@
 mod backend;
 mod directory;
 mod error;
+mod recent;
 mod seal;
 mod sqlite;
 pub mod tables;
@@ -40,6 +41,7 @@ pub use self::transaction::{Mark, Transaction};
 pub use crate::config::Durability;
 
 use self::directory::Lock;
+use self::recent::{Clock, Recent};
 use self::seal::Sealed;
 use self::sqlite::Sqlite;
 
@@ -64,6 +66,8 @@ struct Inner {
     queue: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
     backend: Arc<dyn Backend>,
+    clock: Arc<Clock>,
+    recent: Recent,
     durability: Durability,
     /// Last: released when the connections are closed.
     _lock: Option<Lock>,
@@ -105,10 +109,11 @@ impl Store {
         lock: Option<Lock>,
     ) -> Result<Self, StoreError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let writing = Arc::clone(&backend);
+        let (writing, clock) = (Arc::clone(&backend), Arc::new(Clock::default()));
+        let ticking = Arc::clone(&clock);
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&*writing, jobs))
+            .spawn(move || write_all(&*writing, &ticking, jobs))
             .map_err(|e| StoreError::Failed {
                 attempt: "start the store thread",
                 detail: e.to_string(),
@@ -117,6 +122,8 @@ impl Store {
             queue: Some(queue),
             writer: Some(writer),
             backend,
+            clock,
+            recent: Recent::default(),
             durability,
             _lock: lock,
         };
@@ -127,12 +134,24 @@ impl Store {
 
     /// The value of a key. A batch whose commit has returned is seen.
     pub fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.backend.get(table, key)
+        let Inner {
+            backend,
+            clock,
+            recent,
+            ..
+        } = &*self.inner;
+        recent.value(clock, table, key, || backend.get(table, key))
     }
 
     /// All keys that start with `prefix` and their values, in byte order of the keys.
     pub fn scan(&self, table: Table, prefix: &str) -> Result<Rows, StoreError> {
-        self.inner.backend.scan(table, prefix)
+        let Inner {
+            backend,
+            clock,
+            recent,
+            ..
+        } = &*self.inner;
+        recent.rows(clock, table, prefix, || backend.scan(table, prefix))
     }
 
     /// [`Self::get`], read as JSON.
@@ -192,9 +211,11 @@ impl Drop for Inner {
 }
 
 /// The store thread: one batch after the other, until the last handle is gone.
-fn write_all(backend: &dyn Backend, mut jobs: mpsc::Receiver<Job>) {
+fn write_all(backend: &dyn Backend, clock: &Clock, mut jobs: mpsc::Receiver<Job>) {
     while let Some(Job { batch, outcome }) = jobs.blocking_recv() {
+        clock.tick();
         let result = backend.commit(&batch);
+        clock.tick();
         if let Err(error) = &result {
             tracing::error!(%error, writes = batch.writes().len(), "commit failed");
         }
