@@ -143,9 +143,9 @@ async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> R
             },
             leaf(
                 "MOID",
-                bailiwick_protocol::Value::Chr(format!("urn:oma:mo:x-bench-{round}:1.0")),
+                bailiwick_protocol::Value::Chr(type_moid(round)),
             ),
-            leaf("DDF", bailiwick_protocol::Value::Xml(ddf.clone())),
+            leaf("DDF", bailiwick_protocol::Value::Xml(ddf.replace(bailiwick_protocol::DEVINFO_MOID, &type_moid(round)))),
         ];
         let started = Instant::now();
         plugins
@@ -186,6 +186,10 @@ async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> R
         detail,
     );
     Ok(())
+}
+
+fn type_moid(round: usize) -> String {
+    format!("urn:oma:mo:x-bench-{round}:1.0")
 }
 
 fn leaf(name: &str, value: bailiwick_protocol::Value) -> bailiwick_protocol::Node {

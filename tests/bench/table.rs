@@ -21,9 +21,6 @@ pub(crate) struct Row {
     goal: Option<f64>,
     better: Better,
     met: bool,
-    /// Where the value comes from.
-    #[serde(skip)]
-    detail: String,
 }
 
 /// All of them.
@@ -57,7 +54,6 @@ impl Table {
             goal,
             better: Better::Less,
             met,
-            detail,
         });
     }
 

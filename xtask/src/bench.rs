@@ -34,17 +34,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
         )?;
     }
     step("benchmarks");
-    let mut bench = cargo([
-        "run",
-        "--release",
-        "--package",
-        "bailiwick-bench",
-        "--bin",
-        "bench",
-    ]);
-    bench
-        .arg("--")
-        .args(arguments)
-        .env("BAILIWICK_BENCH_DIR", &aside);
+    let mut bench = std::process::Command::new(target.join("release/bench"));
+    bench.args(arguments).env("BAILIWICK_BENCH_DIR", &aside);
     shell::run(&mut bench)
 }

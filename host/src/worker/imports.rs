@@ -99,7 +99,7 @@ pub(super) struct State {
 }
 
 /// An open connection that the host holds.
-pub struct Connection {
+pub(crate) struct Connection {
     /// The host's number of it.
     pub(super) number: u32,
     peer: String,
