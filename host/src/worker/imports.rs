@@ -99,7 +99,8 @@ pub(super) struct State {
 }
 
 /// An open connection that the host holds.
-pub(crate) struct Connection {
+#[allow(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Connection {
     /// The host's number of it.
     pub(super) number: u32,
     peer: String,
