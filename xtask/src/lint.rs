@@ -61,7 +61,13 @@ pub(crate) fn lint() -> Result<()> {
         "--no-deps",
         "--document-private-items",
     ]);
-    check("documentation", doc.env("RUSTDOCFLAGS", "-D warnings"));
+    check(
+        "documentation",
+        doc.env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private_intra_doc_links",
+        ),
+    );
 
     if !failed.is_empty() {
         bail!("{}: see above", failed.join(", "));

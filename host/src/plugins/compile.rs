@@ -13,6 +13,7 @@ use crate::config::Isolation;
 use crate::isolation::Role;
 
 /// Address space of the compiler, bytes. Stops code that is made to fill memory while it is compiled.
+#[cfg(feature = "compiler")]
 const MEMORY: u64 = 4 << 30;
 /// Largest compiled code, bytes.
 pub(super) const CODE: u64 = 256 << 20;

@@ -110,10 +110,8 @@ async fn serve(
                 operation,
             }) => {
                 let job = Job::new(call, deadline_ms, bearer, operation);
-                if !sandboxes
-                    .get(&slot)
-                    .is_some_and(|jobs| jobs.send(job).is_ok())
-                {
+                let sent = sandboxes.get(&slot).map(|jobs| jobs.send(job));
+                if !matches!(sent, Some(Ok(()))) {
                     let result = Err(Failure::Unusable(format!("there is no sandbox {slot}")));
                     conversation
                         .wire
