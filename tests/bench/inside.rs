@@ -141,11 +141,13 @@ async fn durable_write(table: &mut Table, plugins: &Plugins, store: &Store) -> R
                 path: vec![],
                 value: None,
             },
+            leaf("MOID", bailiwick_protocol::Value::Chr(type_moid(round))),
             leaf(
-                "MOID",
-                bailiwick_protocol::Value::Chr(type_moid(round)),
+                "DDF",
+                bailiwick_protocol::Value::Xml(
+                    ddf.replace(bailiwick_protocol::DEVINFO_MOID, &type_moid(round)),
+                ),
             ),
-            leaf("DDF", bailiwick_protocol::Value::Xml(ddf.replace(bailiwick_protocol::DEVINFO_MOID, &type_moid(round)))),
         ];
         let started = Instant::now();
         plugins

@@ -30,7 +30,10 @@ const ANSWERS: usize = 256;
 
 /// What plug-ins said lately about their own instances, by authority and type.
 #[derive(Default)]
-pub(super) struct Brought(RefCell<HashMap<(Authority, String), (Instant, BTreeSet<Instance>)>>);
+pub(super) struct Brought(RefCell<HashMap<(Authority, String), Answer>>);
+
+/// When it was given, and what it was.
+type Answer = (Instant, BTreeSet<Instance>);
 
 impl Brought {
     fn fresh(&self, of: &(Authority, String)) -> Option<BTreeSet<Instance>> {

@@ -67,13 +67,16 @@ pub(super) struct Inner {
     classes: BTreeMap<String, Class>,
     cache: CodeCache,
     /// Code by plug-in; the mutex keeps two calls from compiling the same.
-    code: RefCell<HashMap<Rc<str>, Rc<Mutex<Option<Result<Rc<std::os::fd::OwnedFd>, String>>>>>>,
+    code: RefCell<HashMap<Rc<str>, CodeEntry>>,
     pub(super) services: Rc<dyn Services>,
     workers: RefCell<HashMap<Authority, Rc<Mutex<WorkerState>>>>,
     health: RefCell<BTreeMap<(Rc<str>, Authority), Health>>,
     pub(super) connections: Connections,
     next_call: Cell<u64>,
 }
+
+/// A sealed memory file of compiled code, or why there is none; empty until it is asked for.
+type CodeEntry = Rc<Mutex<Option<Result<Rc<std::os::fd::OwnedFd>, String>>>>;
 
 /// What is known of the worker of an authority.
 #[derive(Default)]

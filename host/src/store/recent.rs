@@ -36,9 +36,12 @@ impl Clock {
 #[derive(Default)]
 pub(super) struct Recent {
     since: Cell<u64>,
-    values: RefCell<HashMap<(Table, String), Option<Vec<u8>>>>,
-    rows: RefCell<HashMap<(Table, String), Rows>>,
+    values: RefCell<Answers<Option<Vec<u8>>>>,
+    rows: RefCell<Answers<Rows>>,
 }
+
+/// By table, and key or prefix.
+type Answers<T> = HashMap<(Table, String), T>;
 
 impl Recent {
     /// The value of a key: from here, or by `read`.
@@ -71,7 +74,7 @@ impl Recent {
 
     fn answer<T: Clone>(
         &self,
-        answers: &RefCell<HashMap<(Table, String), T>>,
+        answers: &RefCell<Answers<T>>,
         clock: &Clock,
         table: Table,
         key: &str,
