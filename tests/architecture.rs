@@ -129,9 +129,9 @@ fn unsafe_is_one_function_and_its_one_call() {
         }
     }
     let expected = [
-        "host/src/worker/engine.rs: pub(super) unsafe fn load(engine: &Engine, code: &OwnedFd) -> wasmtime::Result<Component> {",
-        "host/src/worker/engine.rs: unsafe { Component::deserialize_file(engine, path) }",
-        "host/src/worker/sandbox.rs: let component = unsafe { engine::load(engine, &code) }?;",
+        "host/src/worker/engine.rs: pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {",
+        "host/src/worker/engine.rs: unsafe {",
+        "host/src/worker/sandbox.rs: let component = unsafe { engine::load(engine, code) }?;",
     ];
     assert_eq!(found, expected);
 }

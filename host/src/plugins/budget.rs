@@ -5,6 +5,24 @@ use std::time::{Duration, Instant};
 /// Longest line, bytes.
 const LINE: usize = 4096;
 
+/// Characters that do something to the line or the terminal instead of being in it: control characters, line and
+/// paragraph separators, marks that turn the direction of writing, characters of no width.
+fn is_disruptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// A text as one line of at most `limit` bytes, with spaces for characters that are not to be shown.
+pub(super) fn one_line(text: &str, limit: usize) -> String {
+    text.chars()
+        .map(|c| if is_disruptive(c) { ' ' } else { c })
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= limit).then_some(c)
+        })
+        .collect()
+}
+
 /// A budget that refills every second.
 #[derive(Debug)]
 pub struct Budget {
@@ -31,14 +49,7 @@ impl Budget {
             self.refilled = Instant::now();
             self.left = self.per_second;
         }
-        let line: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .scan(0, |bytes, c| {
-                *bytes += c.len_utf8();
-                (*bytes <= LINE).then_some(c)
-            })
-            .collect();
+        let line = one_line(line, LINE);
         let cost = line.len().max(1);
         if cost > self.left {
             self.left = 0;
@@ -60,7 +71,10 @@ mod tests {
     #[test]
     fn a_flood_is_cut_off_and_a_line_is_cleaned() {
         let mut budget = Budget::new(100);
-        assert_eq!(budget.admit("a\nb\u{1b}c").as_deref(), Some("a b c"));
+        assert_eq!(
+            budget.admit("a\nb\u{1b}c\u{2028}d\u{202e}").as_deref(),
+            Some("a b c d ")
+        );
         let admitted = (0..1000)
             .filter(|_| budget.admit("0123456789").is_some())
             .count();

@@ -1,8 +1,16 @@
 //! What the host and its workers say to each other: small, typed, bounded. The identity of an authority
 //! is bound to the worker's socket and never taken from a message.
+//!
+//! Bytes are `ByteBuf`, which is copied whole; a `Vec<u8>` would be encoded byte by byte, on the host's only thread.
 
 use bailiwick_protocol::Node;
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use super::budget::one_line;
+
+/// Longest text of an error or reason that is taken from a plug-in or worker, bytes.
+pub(super) const TEXT: usize = 512;
 
 /// A sandbox inside one worker; chosen by the host.
 pub type Slot = u32;
@@ -216,6 +224,20 @@ pub enum PluginError {
     Other(Option<String>),
 }
 
+impl PluginError {
+    /// The error with its text cut to what a log or a package can bear: texts come from plug-ins.
+    pub(super) fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::InvalidArgument(Some(text))
+            | Self::Conflict(Some(text))
+            | Self::Unavailable(Some(text))
+            | Self::Other(Some(text)) => *text = one_line(text, TEXT),
+            _ => {}
+        }
+        self
+    }
+}
+
 /// From the host to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum ToWorker {
@@ -271,6 +293,8 @@ pub enum FromWorker {
         import: u64,
         /// The call that it happens in.
         call: u64,
+        /// It happens in `init`, on the way to that call: the namespace is the plug-in's own.
+        initializing: bool,
         /// What it asks for.
         request: ImportRequest,
     },
@@ -328,8 +352,11 @@ pub enum Failure {
     Plugin(PluginError),
     /// The sandbox trapped and was dropped.
     Trapped(String),
-    /// The deadline passed; the sandbox was dropped if the call had begun.
-    TimedOut,
+    /// The deadline passed.
+    TimedOut {
+        /// The call had begun, and the sandbox was dropped. Else it only waited behind another one.
+        begun: bool,
+    },
     /// The component cannot be run at all.
     Unusable(String),
 }
@@ -345,7 +372,7 @@ pub enum ImportRequest {
         prefix: String,
     },
     StorageCommit {
-        entries: Vec<(String, Option<Vec<u8>>)>,
+        entries: Vec<(String, Option<ByteBuf>)>,
     },
     RaiseAlert(super::AlertRequest),
     Accounts,
@@ -409,8 +436,8 @@ impl ImportRequest {
 #[allow(missing_docs, reason = "named and documented in wit/")]
 pub enum ImportReply {
     Done,
-    Value(Option<Vec<u8>>),
-    Entries(Vec<(String, Vec<u8>)>),
+    Value(Option<ByteBuf>),
+    Entries(Vec<(String, ByteBuf)>),
     Accounts(Vec<super::AccountView>),
     Identity(Box<Identity>),
     Facts(Vec<(String, String)>),
@@ -420,13 +447,13 @@ pub enum ImportReply {
         peer: String,
     },
     Interfaces(Vec<(String, Bearer)>),
-    Bytes(Vec<u8>),
+    Bytes(ByteBuf),
     Names(Vec<String>),
     Text(String),
     Command {
         exit_code: i32,
-        stdout: Vec<u8>,
-        stderr: Vec<u8>,
+        stdout: ByteBuf,
+        stderr: ByteBuf,
     },
 }
 

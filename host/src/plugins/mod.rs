@@ -153,6 +153,21 @@ pub struct AlertRequest {
     pub data: Option<String>,
 }
 
+impl AlertRequest {
+    /// Bytes of its texts.
+    fn bytes(&self) -> usize {
+        let source = self.source.as_ref().map_or(0, |(moid, miid, path)| {
+            moid.len() + miid.len() + path.iter().map(String::len).sum::<usize>()
+        });
+        let texts = [
+            Some(&self.alert_type),
+            self.mark.as_ref(),
+            self.data.as_ref(),
+        ];
+        source + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}
+
 /// An installed plug-in and how it does.
 #[derive(Clone, Debug, Serialize)]
 pub struct PluginStatus {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -22,6 +22,9 @@ use crate::authority::Authority;
 use crate::config::Isolation;
 use crate::isolation::Role;
 use crate::store::Transaction;
+
+/// What any call may write, bytes, however small the plug-in's quota is.
+const LEAST_WRITES: usize = 64 << 10;
 
 /// A call that a worker is serving.
 pub(super) struct Active {
@@ -37,6 +40,25 @@ pub(super) struct Active {
     pub(super) chain: Vec<Rc<str>>,
     /// What a transport was asked to dial.
     pub(super) target: Option<Target>,
+    /// An import is being served. A guest waits for each, so there is never a second one.
+    pub(super) importing: Cell<bool>,
+    /// Bytes that the call has written into the transaction so far.
+    pub(super) written: Cell<usize>,
+}
+
+impl Active {
+    /// Whether the call may write `bytes` more. A transaction remembers what is overwritten and deleted, so the quota
+    /// of a namespace does not bound it.
+    pub(super) fn may_write(&self, bytes: usize) -> bool {
+        let limit = self
+            .plugin
+            .storage_bytes
+            .saturating_mul(2)
+            .max(LEAST_WRITES);
+        let written = self.written.get().saturating_add(bytes);
+        self.written.set(written);
+        written <= limit
+    }
 }
 
 /// A sandbox of the worker.
@@ -54,6 +76,9 @@ pub(super) struct Worker {
     pub(super) authority: Authority,
     pub(super) wire: Arc<Wire<FromWorker, ToWorker>>,
     pub(super) process: u32,
+    pub(super) started: Instant,
+    /// How long it has kept the host's thread since that was asked last.
+    spent: Cell<Duration>,
     pub(super) seats: RefCell<HashMap<Rc<str>, Rc<Seat>>>,
     calls: RefCell<HashMap<u64, (Rc<Active>, Answer)>>,
     next_slot: Cell<Slot>,
@@ -91,6 +116,8 @@ impl Worker {
             authority: authority.clone(),
             wire: Arc::new(Wire::new(ours, message_bytes)?),
             process: child.id().unwrap_or_default(),
+            started: Instant::now(),
+            spent: Cell::default(),
             seats: RefCell::default(),
             calls: RefCell::default(),
             next_slot: Cell::new(0),
@@ -98,6 +125,21 @@ impl Worker {
             stop: RefCell::new(Some(stop)),
         };
         Ok((Rc::new(worker), child, stopped))
+    }
+
+    /// It has kept the host's thread for so long.
+    pub(super) fn spend(&self, time: Duration) {
+        self.spent.set(self.spent.get() + time);
+    }
+
+    /// How long it has kept the host's thread since this was called last.
+    pub(super) fn take_spent(&self) -> Duration {
+        self.spent.take() + self.wire.take_decoding()
+    }
+
+    /// Whether a call runs in it.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.calls.borrow().is_empty()
     }
 
     /// A slot that no sandbox has.

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -12,26 +13,34 @@ use tokio::process::Child;
 use tokio::sync::{Mutex, oneshot};
 use tracing::{debug, error, info, trace, warn};
 
-use super::budget::Budget;
+use super::budget::{Budget, one_line};
 use super::cache::{CodeCache, Identity as CodeIdentity};
 use super::compile::{self, compile};
 use super::imports::net::{Connections, Target};
 use super::imports::storage::Namespace;
 use super::manifest::{Installed, ManifestError, Os, read_bounded};
 use super::messages::{
-    Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, ToWorker,
+    Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, TEXT, ToWorker,
 };
 use super::process::{Active, Seat, Worker};
 use super::wire::WireError;
-use super::{Call, CallError, Class, PluginStatus, SandboxStatus, Services};
+use super::{Call, CallError, Class, PluginError, PluginStatus, SandboxStatus, Services};
 use crate::authority::Authority;
 use crate::config::{Config, Isolation, Limits};
+use crate::store::{Mark, Transaction};
 use crate::worker::engine;
 
 /// How long a worker may take to lock itself in.
 const START: Duration = Duration::from_secs(10);
 /// How long after its deadline a call is given up and its worker ended: it should have answered by itself.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How long a worker may keep the host's thread with one message.
+const TURN: Duration = Duration::from_micros(250);
+/// Longer turns are followed by a pause of so many times their length, while others wait...
+const PAUSE: u32 = 20;
+/// ...but no longer than this, which is within [`GRACE`].
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why plug-ins cannot be served at all.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +85,7 @@ pub(super) struct Inner {
 }
 
 /// A sealed memory file of compiled code, or why there is none; empty until it is asked for.
-type CodeEntry = Rc<Mutex<Option<Result<Rc<std::os::fd::OwnedFd>, String>>>>;
+type CodeEntry = Rc<Mutex<Option<Result<Rc<OwnedFd>, String>>>>;
 
 /// What is known of the worker of an authority.
 #[derive(Default)]
@@ -175,15 +184,7 @@ impl Plugins {
 
     /// Calls a plug-in. If the call fails, what it wrote into the transaction is taken back.
     pub async fn call(&self, call: Call) -> Result<Output, CallError> {
-        let deadline = Instant::now() + Duration::from_millis(self.call_ms(&call.plugin));
-        self.0.call(call, deadline, Vec::new()).await
-    }
-
-    fn call_ms(&self, plugin: &str) -> u64 {
-        self.0
-            .installed
-            .get(plugin)
-            .map_or(self.0.limits.call_ms, |plugin| plugin.call_ms)
+        self.0.call(call, None, Vec::new()).await
     }
 
     /// The type, if a manifest declares it.
@@ -297,11 +298,11 @@ impl Inner {
             .map(|plugin| Rc::clone(&plugin.name))
     }
 
-    /// One call, on the way of `chain`.
+    /// One call, on the way of `chain`. Without a deadline from above it has its own.
     pub(super) async fn call(
         self: &Rc<Self>,
         call: Call,
-        deadline: Instant,
+        deadline: Option<Instant>,
         mut chain: Vec<Rc<str>>,
     ) -> Result<Output, CallError> {
         let plugin =
@@ -333,7 +334,15 @@ impl Inner {
                 traps,
             });
         }
-        let (worker, seat) = self.seat(&seat_of, &plugin, deadline).await?;
+        // Compiling is no part of the deadline; it has its own.
+        let code = self.code_of(&plugin).await;
+        let code = code.map_err(|reason| CallError::Unusable {
+            plugin: name(),
+            reason,
+        })?;
+        let own_deadline = Instant::now() + Duration::from_millis(plugin.call_ms);
+        let deadline = deadline.map_or(own_deadline, |above| above.min(own_deadline));
+        let (worker, seat) = self.seat(&seat_of, &plugin, &code, deadline).await?;
         if seat.calls.get() >= self.limits.queue {
             return Err(CallError::Busy { plugin: name() });
         }
@@ -348,7 +357,8 @@ impl Inner {
             Some(instance) => Namespace::instance(&plugin.name, instance),
             None => Namespace::own(&plugin.name, &call.authority),
         };
-        let mark = call.transaction.mark();
+        let transaction = Rc::clone(&call.transaction);
+        let mark = transaction.mark();
         let left = deadline.saturating_duration_since(Instant::now());
         let outcome = worker.begin(Active {
             number,
@@ -360,14 +370,18 @@ impl Inner {
             deadline,
             chain,
             target,
+            importing: Cell::new(false),
+            written: Cell::new(0),
         });
         seat.calls.set(seat.calls.get() + 1);
         // However this ends, a caller that gives up included, the call is no longer counted or known.
-        let _counted = Counted {
+        let mut counted = Counted {
             worker: &worker,
             seat: &seat,
             call: number,
             connections: &self.connections,
+            transaction: &transaction,
+            mark: Some(mark),
         };
         let message = ToWorker::Call {
             call: number,
@@ -383,18 +397,26 @@ impl Inner {
                 Err(_) => {
                     warn!(plugin = %plugin.name, authority = %seat_of, "the worker does not answer and is ended");
                     worker.kill();
-                    Err(Failure::TimedOut)
+                    Err(Failure::TimedOut { begun: true })
                 }
             },
-            Err(WireError::TooLarge { .. }) => Err(Failure::Plugin(super::PluginError::TooLarge)),
+            Err(WireError::TooLarge { .. }) => Err(Failure::Plugin(PluginError::TooLarge)),
             Err(failure) => {
                 worker.kill();
                 Err(Failure::Trapped(failure.to_string()))
             }
         };
-        if outcome.is_err() {
-            call.transaction.roll_back_to(mark);
+        if outcome.is_ok() {
+            counted.keep();
         }
+        let outcome = match outcome {
+            // Not its fault: whoever called it had no more time. Else an object could get the environment, which
+            // serves everybody, quarantined.
+            Err(Failure::TimedOut { .. }) if deadline < own_deadline => {
+                Err(Failure::TimedOut { begun: false })
+            }
+            outcome => outcome,
+        };
         self.judge(&key, &plugin, outcome)
     }
 
@@ -421,18 +443,19 @@ impl Inner {
                 false,
                 CallError::Refused {
                     plugin: name,
-                    error,
+                    error: error.bounded(),
                 },
             ),
             Failure::Trapped(reason) => (
                 true,
                 CallError::Crashed {
                     plugin: name,
-                    reason,
+                    reason: one_line(&reason, TEXT),
                 },
             ),
-            Failure::TimedOut => (
-                true,
+            // A call that only waited behind another one is not the plug-in's crash.
+            Failure::TimedOut { begun } => (
+                begun,
                 CallError::TimedOut {
                     plugin: name,
                     milliseconds: plugin.call_ms,
@@ -442,7 +465,7 @@ impl Inner {
                 false,
                 CallError::Unusable {
                     plugin: name,
-                    reason,
+                    reason: one_line(&reason, TEXT),
                 },
             ),
         };
@@ -465,6 +488,7 @@ impl Inner {
         self: &Rc<Self>,
         authority: &Authority,
         plugin: &Rc<Installed>,
+        code: &OwnedFd,
         deadline: Instant,
     ) -> Result<(Rc<Worker>, Rc<Seat>), CallError> {
         let state = {
@@ -475,8 +499,6 @@ impl Inner {
             plugin: plugin.name.to_string(),
             reason,
         };
-        // Compiling is no part of the deadline; it has its own.
-        let code = self.code_of(plugin).await.map_err(unusable)?;
         let mut state = state.lock().await;
         let worker = match &state.running {
             Some(worker) => Rc::clone(worker),
@@ -588,6 +610,10 @@ impl Inner {
                 state.crashes = 0;
                 state.not_before = None;
             } else {
+                let lasted = worker.started.elapsed();
+                if lasted >= Duration::from_millis(self.limits.retry_max_ms) {
+                    state.crashes = 0;
+                }
                 state.crashes += 1;
                 let wait = self.back_off(state.crashes);
                 state.not_before = Some(Instant::now() + wait);
@@ -610,44 +636,90 @@ impl Inner {
 
     async fn listen(self: &Rc<Self>, worker: &Rc<Worker>, log: &mut Budget) -> WireError {
         loop {
-            match worker.wire.receive().await {
-                Ok(FromWorker::Done { call, result }) => {
-                    let handed_over = match &result {
-                        Ok(Output::Dialled { connection, .. }) => Some(*connection),
-                        _ => None,
-                    };
-                    self.connections.end_of_call(call, handed_over);
-                    worker.end(call, result);
-                }
-                Ok(FromWorker::Import {
-                    import,
-                    call,
-                    request,
-                }) => {
-                    if !self.serve_import(worker, import, call, request) {
-                        return WireError::Io(std::io::Error::other(
-                            "it asked for what it was not granted",
-                        ));
-                    }
-                }
-                Ok(FromWorker::Log {
-                    slot,
-                    level,
-                    message,
-                }) => {
-                    let plugin = worker.plugin_in(slot).unwrap_or_else(|| "?".into());
-                    if let Some(message) = log.admit(&message) {
-                        write_log(level, &plugin, &worker.authority, &message);
-                    }
-                }
-                Ok(FromWorker::Ready) => {}
+            let message = match worker.wire.receive().await {
+                Ok(message) => message,
                 Err(error) => return error,
+            };
+            let began = Instant::now();
+            if let Err(misbehaviour) = self.hear(worker, log, message) {
+                return WireError::Io(std::io::Error::other(misbehaviour));
+            }
+            worker.spend(began.elapsed());
+            if let Some(pause) = self.pause(worker) {
+                tokio::time::sleep(pause).await;
             }
         }
     }
 
+    /// One message of a worker. `Err`: no worker of ours says that.
+    fn hear(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        log: &mut Budget,
+        message: FromWorker,
+    ) -> Result<(), &'static str> {
+        match message {
+            FromWorker::Done { call, result } => {
+                let asks = worker.active(call).is_some_and(|call| call.importing.get());
+                if asks && result.is_ok() {
+                    return Err("it answered while it was asking");
+                }
+                let handed_over = match &result {
+                    Ok(Output::Dialled { connection, .. }) => Some(*connection),
+                    _ => None,
+                };
+                let held = self.connections.end_of_call(call, handed_over);
+                let result = match handed_over {
+                    Some(_) if !held => Err(Failure::Plugin(PluginError::Conflict(Some(
+                        "the connection that it handed over is closed, or of another call".into(),
+                    )))),
+                    _ => result,
+                };
+                worker.end(call, result);
+            }
+            FromWorker::Import {
+                import,
+                call,
+                initializing,
+                request,
+            } => {
+                if !self.serve_import(worker, import, call, initializing, request) {
+                    return Err("it asked for what it was not granted, or twice at a time");
+                }
+            }
+            FromWorker::Log {
+                slot,
+                level,
+                message,
+            } => {
+                let plugin = worker.plugin_in(slot).unwrap_or_else(|| "?".into());
+                if let Some(message) = log.admit(&message) {
+                    write_log(level, &plugin, &worker.authority, &message);
+                }
+            }
+            FromWorker::Ready => {}
+        }
+        Ok(())
+    }
+
+    /// How long a worker is not listened to, because it has kept the host's one thread for long while others wait. The
+    /// device's own worker is exempt: what it does, it does for others.
+    fn pause(&self, worker: &Worker) -> Option<Duration> {
+        let spent = worker.take_spent();
+        if spent <= TURN || worker.authority == Authority::device() {
+            return None;
+        }
+        let workers = self.workers.borrow();
+        let others_wait = workers
+            .iter()
+            .filter(|(authority, _)| **authority != worker.authority)
+            .filter_map(|(_, state)| state.try_lock().ok()?.running.clone())
+            .any(|other| other.is_busy());
+        others_wait.then(|| (spent * PAUSE).min(LONGEST_PAUSE))
+    }
+
     /// The compiled code of a plug-in: kept, cached, or compiled now. A failure is remembered until `release`.
-    async fn code_of(&self, plugin: &Installed) -> Result<Rc<std::os::fd::OwnedFd>, String> {
+    async fn code_of(&self, plugin: &Installed) -> Result<Rc<OwnedFd>, String> {
         let entry = {
             let mut code = self.code.borrow_mut();
             Rc::clone(code.entry(Rc::clone(&plugin.name)).or_default())
@@ -661,7 +733,7 @@ impl Inner {
         code
     }
 
-    async fn load_or_compile(&self, plugin: &Installed) -> Result<std::os::fd::OwnedFd, String> {
+    async fn load_or_compile(&self, plugin: &Installed) -> Result<OwnedFd, String> {
         let component = read_bounded(&plugin.component, self.limits.component_bytes as u64)
             .map_err(|error| error.to_string())?;
         let identity = CodeIdentity::of(&component, engine::version());
@@ -717,14 +789,26 @@ struct Counted<'a> {
     seat: &'a Seat,
     call: u64,
     connections: &'a Connections,
+    transaction: &'a Transaction,
+    /// Where the transaction stood. What the call wrote since is taken back and what it dialled is closed, be it that it
+    /// failed or that the caller has given up.
+    mark: Option<Mark>,
+}
+
+impl Counted<'_> {
+    /// The call has succeeded and its caller is told.
+    fn keep(&mut self) {
+        self.mark = None;
+    }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.seat.calls.set(self.seat.calls.get().saturating_sub(1));
         self.seat.last_used.set(Instant::now());
-        if self.worker.active(self.call).is_some() {
-            self.worker.forget(self.call);
+        self.worker.forget(self.call);
+        if let Some(mark) = self.mark.take() {
+            self.transaction.roll_back_to(mark);
             self.connections.end_of_call(self.call, None);
         }
     }

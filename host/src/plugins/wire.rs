@@ -7,7 +7,9 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -54,6 +56,8 @@ pub struct Wire<In, Out> {
     incoming: Mutex<Incoming>,
     outgoing: Mutex<Outgoing>,
     blocked: Notify,
+    /// Nanoseconds that reading and decoding messages has taken since that was asked last.
+    decoding: AtomicU64,
     types: PhantomData<fn() -> (In, Out)>,
 }
 
@@ -81,6 +85,7 @@ impl<In: DeserializeOwned, Out: Serialize> Wire<In, Out> {
             incoming: Mutex::default(),
             outgoing: Mutex::default(),
             blocked: Notify::new(),
+            decoding: AtomicU64::new(0),
             types: PhantomData,
         })
     }
@@ -146,12 +151,25 @@ impl<In: DeserializeOwned, Out: Serialize> Wire<In, Out> {
     /// The next message. Not to be called by two tasks at once.
     pub async fn receive(&self) -> Result<In, WireError> {
         loop {
-            if let Some(message) = self.take_frame()? {
+            if let Some(message) = self.timed(|| self.take_frame())? {
                 return Ok(message);
             }
             self.socket.readable().await?;
-            self.read_some()?;
+            self.timed(|| self.read_some())?;
         }
+    }
+
+    /// How long reading and decoding messages has taken since this was called last.
+    pub fn take_decoding(&self) -> Duration {
+        Duration::from_nanos(self.decoding.swap(0, Ordering::Relaxed))
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let outcome = work();
+        let nanoseconds = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.decoding.fetch_add(nanoseconds, Ordering::Relaxed);
+        outcome
     }
 
     /// The descriptor that came with the message received last.

@@ -1,7 +1,10 @@
 //! The engine: one configuration for the process that compiles and those that run, and the one function
 //! that loads compiled code.
 
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, ModuleVersionStrategy};
@@ -49,9 +52,27 @@ pub fn new() -> wasmtime::Result<Engine> {
     unsafe_code,
     reason = "loading compiled code is what wasmtime declares unsafe"
 )]
-pub(super) unsafe fn load(engine: &Engine, code: &OwnedFd) -> wasmtime::Result<Component> {
+pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {
     // By its descriptor, so that workers share the pages and no path is needed.
     let path = format!("/proc/self/fd/{}", code.as_raw_fd());
+    // Where the kernel has no Landlock, a worker may not open anything, and reads a copy.
+    let copy = match File::open(&path) {
+        Ok(_) => None,
+        Err(_) => Some(read_whole(&File::from(code))?),
+    };
     // SAFETY: the caller's promise is the one that wasmtime asks for.
-    unsafe { Component::deserialize_file(engine, path) }
+    unsafe {
+        match copy {
+            None => Component::deserialize_file(engine, path),
+            Some(bytes) => Component::deserialize(engine, bytes),
+        }
+    }
+}
+
+/// The whole file, whatever its position, which all that hold the descriptor share.
+fn read_whole(file: &File) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }

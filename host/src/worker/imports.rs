@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde_bytes::ByteBuf;
 use tokio::sync::oneshot;
+use wasmtime::Result;
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime::{Result, StoreLimits};
 
 use super::bindings::imports::bailiwick::env::device;
 use super::bindings::imports::bailiwick::host::{
@@ -17,6 +18,7 @@ use super::bindings::imports::bailiwick::host::{
 };
 use super::bindings::imports::bailiwick::types::types;
 use super::convert::{bearer_out, error_out, identity_out};
+use super::limits::Limiter;
 use crate::plugins::AlertRequest;
 use crate::plugins::budget::Budget;
 use crate::plugins::messages::{
@@ -51,6 +53,7 @@ impl Conversation {
     async fn ask(
         &self,
         call: u64,
+        initializing: bool,
         request: ImportRequest,
     ) -> Result<Result<ImportReply, PluginError>> {
         let import = self.next.fetch_add(1, Ordering::Relaxed);
@@ -61,6 +64,7 @@ impl Conversation {
             &FromWorker::Import {
                 import,
                 call,
+                initializing,
                 request,
             },
             None,
@@ -89,11 +93,13 @@ pub(super) struct State {
     pub(super) conversation: Arc<Conversation>,
     pub(super) spec: Arc<SandboxSpec>,
     pub(super) slot: Slot,
-    pub(super) limits: StoreLimits,
+    pub(super) limits: Limiter,
     pub(super) table: ResourceTable,
     pub(super) log: Budget,
     /// The call being served.
     pub(super) call: u64,
+    /// `init` runs, on the way to that call.
+    pub(super) initializing: bool,
     pub(super) deadline: Instant,
     pub(super) bearer: Option<Bearer>,
 }
@@ -115,7 +121,7 @@ impl State {
     async fn ask(&mut self, request: ImportRequest) -> Result<Result<ImportReply, types::Error>> {
         Ok(self
             .conversation
-            .ask(self.call, request)
+            .ask(self.call, self.initializing, request)
             .await?
             .map_err(error_out))
     }
@@ -170,7 +176,7 @@ impl call_context::Host for State {
     async fn current(&mut self) -> Result<call_context::CallInfo> {
         let remaining = self.deadline.saturating_duration_since(Instant::now());
         Ok(call_context::CallInfo {
-            id: self.call,
+            id: if self.initializing { 0 } else { self.call },
             authority: self.spec.authority.clone(),
             remaining_ms: u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX),
         })
@@ -194,20 +200,23 @@ impl config::Host for State {
 
 impl storage::Host for State {
     async fn get(&mut self, key: String) -> Result<Result<Option<Vec<u8>>, types::Error>> {
-        ask!(self, ImportRequest::StorageGet { key }, ImportReply::Value(value) => value)
+        ask!(self, ImportRequest::StorageGet { key }, ImportReply::Value(value) => value.map(ByteBuf::into_vec))
     }
 
     async fn scan(
         &mut self,
         prefix: String,
     ) -> Result<Result<Vec<(String, Vec<u8>)>, types::Error>> {
-        ask!(self, ImportRequest::StorageScan { prefix }, ImportReply::Entries(entries) => entries)
+        ask!(self, ImportRequest::StorageScan { prefix }, ImportReply::Entries(entries) => entries
+            .into_iter()
+            .map(|(key, value)| (key, value.into_vec()))
+            .collect())
     }
 
     async fn commit(&mut self, entries: Vec<storage::Entry>) -> Result<Result<(), types::Error>> {
         let entries = entries
             .into_iter()
-            .map(|entry| (entry.key, entry.value))
+            .map(|entry| (entry.key, entry.value.map(ByteBuf::from)))
             .collect();
         ask!(self, ImportRequest::StorageCommit { entries }, ImportReply::Done => ())
     }
@@ -308,7 +317,7 @@ impl os::Host for State {
         path: String,
         max_len: u32,
     ) -> Result<Result<Vec<u8>, types::Error>> {
-        ask!(self, ImportRequest::ReadFile { root, path, max_len }, ImportReply::Bytes(bytes) => bytes)
+        ask!(self, ImportRequest::ReadFile { root, path, max_len }, ImportReply::Bytes(bytes) => bytes.into_vec())
     }
 
     async fn list_dir(
@@ -333,7 +342,11 @@ impl os::Host for State {
         arguments: Vec<String>,
     ) -> Result<Result<os::CommandOutput, types::Error>> {
         ask!(self, ImportRequest::Run { command, arguments },
-            ImportReply::Command { exit_code, stdout, stderr } => os::CommandOutput { exit_code, stdout, stderr })
+            ImportReply::Command { exit_code, stdout, stderr } => os::CommandOutput {
+                exit_code,
+                stdout: stdout.into_vec(),
+                stderr: stderr.into_vec(),
+            })
     }
 }
 

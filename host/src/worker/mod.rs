@@ -5,6 +5,7 @@ mod bindings;
 mod convert;
 pub mod engine;
 mod imports;
+mod limits;
 mod link;
 #[doc(hidden)]
 pub mod probe;

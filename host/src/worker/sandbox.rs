@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use wasmtime::component::{InstancePre, ResourceTable};
-use wasmtime::{Engine, Store, StoreLimitsBuilder, UpdateDeadline};
+use wasmtime::{Engine, Store, UpdateDeadline};
 
 use super::bindings::object::exports::bailiwick::mo::handler::{NodeRef, ReadOptions};
 use super::bindings::transport::exports::bailiwick::transport::dialer::Endpoint;
@@ -17,6 +17,7 @@ use super::convert::{
     bearer_in, bearer_out, change_out, error_in, identity_in, node_in, node_out, outcome_in,
 };
 use super::imports::{Conversation, State};
+use super::limits::Limiter;
 use super::ticker::Ticker;
 use super::{engine, link};
 use crate::plugins::budget::Budget;
@@ -111,7 +112,7 @@ impl Sandbox {
         while let Some(job) = queue.recv().await {
             let call = job.call;
             let result = self.serve(job).await;
-            if let Err(Failure::Trapped(_) | Failure::TimedOut) = result {
+            if let Err(Failure::Trapped(_) | Failure::TimedOut { begun: true }) = result {
                 self.live = None;
                 self.trapped = true;
             }
@@ -132,7 +133,7 @@ impl Sandbox {
 
     pub(super) async fn serve(&mut self, job: Job) -> Result<Output, Failure> {
         if Instant::now() >= job.deadline {
-            return Err(Failure::TimedOut);
+            return Err(Failure::TimedOut { begun: false });
         }
         let _running = self.ticker.guest_runs();
         let deadline = job.deadline;
@@ -144,7 +145,7 @@ impl Sandbox {
                     self.slot,
                     &self.spec,
                     self.trapped,
-                    deadline,
+                    &job,
                 );
                 self.live = Some(live.await?);
             }
@@ -153,6 +154,7 @@ impl Sandbox {
             };
             let state = store.data_mut();
             (state.call, state.deadline, state.bearer) = (job.call, job.deadline, job.bearer);
+            state.initializing = false;
             store.set_epoch_deadline(1);
             exports
                 .call(store, job.operation, self.spec.limits.nodes)
@@ -160,7 +162,7 @@ impl Sandbox {
         };
         match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::TimedOut),
+            Err(_) => Err(Failure::TimedOut { begun: true }),
         }
     }
 }
@@ -173,7 +175,7 @@ fn template(
     let code = code.ok_or_else(|| wasmtime::Error::msg("no compiled code came along"))?;
     // SAFETY: the descriptor came from the host, which hands over sealed and authenticated code only.
     #[allow(unsafe_code, reason = "the one caller of the one unsafe function")]
-    let component = unsafe { engine::load(engine, &code) }?;
+    let component = unsafe { engine::load(engine, code) }?;
     let linker = link::linker(engine, &component, &spec.grants)?;
     let instance: InstancePre<State> = linker.instantiate_pre(&component)?;
     Ok(match spec.kind {
@@ -183,14 +185,14 @@ fn template(
     })
 }
 
-/// A fresh instance, initialized.
+/// A fresh instance, initialized within the time of the call that needs it.
 async fn start(
     template: &Result<Template, String>,
     conversation: &Arc<Conversation>,
     slot: Slot,
     spec: &Arc<SandboxSpec>,
     trapped: bool,
-    deadline: Instant,
+    job: &Job,
 ) -> Result<(Store<State>, Exports), Failure> {
     let template = template
         .as_ref()
@@ -202,19 +204,13 @@ async fn start(
         conversation: Arc::clone(conversation),
         spec: Arc::clone(spec),
         slot,
-        limits: StoreLimitsBuilder::new()
-            .memory_size(limits.memory_bytes)
-            .table_elements(limits.table_elements)
-            .memories(8)
-            .tables(32)
-            .instances(32)
-            .trap_on_grow_failure(true)
-            .build(),
+        limits: Limiter::new(limits),
         table,
         log: Budget::new(limits.log_bytes_per_second),
-        call: 0,
-        deadline,
-        bearer: None,
+        call: job.call,
+        initializing: true,
+        deadline: job.deadline,
+        bearer: job.bearer,
     };
     let mut store = match template {
         Template::Object(pre) => Store::new(pre.engine(), state),
@@ -484,7 +480,7 @@ fn not_of_this_kind(operation: &Operation) -> Failure {
 
 fn trapped_by(error: &wasmtime::Error) -> Failure {
     if error.is::<DeadlinePassed>() {
-        Failure::TimedOut
+        Failure::TimedOut { begun: true }
     } else {
         Failure::Trapped(reason(error))
     }

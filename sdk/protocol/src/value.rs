@@ -20,7 +20,7 @@ pub enum Value {
     /// Text.
     Chr(String),
     /// Bytes.
-    Bin(Vec<u8>),
+    Bin(#[serde(with = "serde_bytes")] Vec<u8>),
     /// Base64 text, kept as it was written.
     B64(String),
     /// An XML fragment, not parsed.

@@ -8,14 +8,23 @@ pub mod os;
 pub mod storage;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use serde_bytes::ByteBuf;
 
 use super::messages::{ImportReply, ImportRequest, Operation, Output, ToWorker};
 use super::process::{Active, Worker};
 use super::supervisor::Inner;
 use super::{Call, CallError, PluginError};
 use crate::authority::Authority;
+use storage::Namespace;
+
+/// How long one import may keep the host's thread before others have their turn.
+const SLICE: Duration = Duration::from_micros(200);
+/// What a write costs in memory beside its key and value, bytes.
+const WRITE: usize = 128;
 
 impl Inner {
     /// Serves an import. `false`: the worker misbehaves.
@@ -24,102 +33,139 @@ impl Inner {
         worker: &Rc<Worker>,
         import: u64,
         call: u64,
+        initializing: bool,
         request: ImportRequest,
     ) -> bool {
         let Some(active) = worker.active(call) else {
-            reply(worker, import, Err(PluginError::TimedOut));
+            send(worker, import, Err(PluginError::TimedOut));
             return true;
         };
-        if !active.plugin.grants.contains(&request.interface()) {
+        if !active.plugin.grants.contains(&request.interface()) || active.importing.replace(true) {
             return false;
         }
-        match request {
-            ImportRequest::StorageGet { key } => {
-                let value = active.namespace.get(&active.transaction, &key);
-                reply(worker, import, value.map(ImportReply::Value));
-            }
-            ImportRequest::StorageScan { prefix } => {
-                let limit = active
-                    .plugin
-                    .limits
-                    .hostcall_bytes
-                    .min(self.limits.message_bytes / 2);
-                let entries = active.namespace.scan(&active.transaction, &prefix, limit);
-                reply(worker, import, entries.map(ImportReply::Entries));
-            }
-            ImportRequest::StorageCommit { entries } => {
-                let quota = active.plugin.storage_bytes;
-                let done = active.namespace.commit(&active.transaction, entries, quota);
-                reply(worker, import, done.map(|()| ImportReply::Done));
-            }
-            ImportRequest::RaiseAlert(alert) => {
-                let done = self
-                    .services
-                    .raise_alert(&active.transaction, &active.authority, alert);
-                reply(worker, import, done.map(|()| ImportReply::Done));
-            }
-            ImportRequest::Accounts => {
-                let accounts = self.services.accounts(&active.authority);
-                reply(worker, import, accounts.map(ImportReply::Accounts));
-            }
-            ImportRequest::Close { connection } => {
-                self.connections.close(active.number, connection);
-                reply(worker, import, Ok(ImportReply::Done));
-            }
-            ImportRequest::Interfaces => {
-                reply(
-                    worker,
-                    import,
-                    net::interfaces().map(ImportReply::Interfaces),
-                );
-            }
-            ImportRequest::Identity => {
-                let inner = Rc::clone(self);
-                later(worker, import, async move {
-                    inner.ask_environment(&active, Operation::Identity).await
-                });
-            }
-            ImportRequest::Facts { names } => {
-                let inner = Rc::clone(self);
-                let ask = Operation::Facts { names };
-                later(worker, import, async move {
-                    inner.ask_environment(&active, ask).await
-                });
-            }
-            ImportRequest::Resolve { host } => {
-                later(worker, import, async move {
-                    let target = active.target.as_ref().ok_or(PluginError::NotPermitted)?;
-                    target.resolve(&host).await.map(ImportReply::Addresses)
-                });
-            }
-            ImportRequest::Connect {
-                candidates,
-                stagger_ms,
-            } => {
-                let inner = Rc::clone(self);
-                later(worker, import, async move {
-                    let target = active.target.as_ref().ok_or(PluginError::NotPermitted)?;
-                    let connect = target.connect(&candidates, stagger_ms);
-                    let connected = tokio::time::timeout_at(active.deadline.into(), connect).await;
-                    let (stream, peer) = connected.unwrap_or(Err(PluginError::TimedOut))?;
-                    let number = inner.connections.keep(active.number, stream);
-                    Ok(ImportReply::Connection {
-                        number,
-                        peer: peer.to_string(),
-                    })
-                });
-            }
-            request @ (ImportRequest::ReadFile { .. }
-            | ImportRequest::ListDir { .. }
-            | ImportRequest::ReadLink { .. }
-            | ImportRequest::Run { .. }) => {
-                later(worker, import, async move {
-                    let left = active.deadline.saturating_duration_since(Instant::now());
-                    os::serve(&active.plugin.os, request, left).await
+        match self.at_once(worker, &active, initializing, request) {
+            Served::Now(result) => reply(worker, &active, import, result),
+            Served::Later(work) => {
+                let worker = Rc::clone(worker);
+                tokio::task::spawn_local(async move {
+                    let result = work.await;
+                    let began = Instant::now();
+                    reply(&worker, &active, import, result);
+                    worker.spend(began.elapsed());
                 });
             }
         }
         true
+    }
+
+    /// What needs no waiting is done here.
+    fn at_once(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        active: &Rc<Active>,
+        initializing: bool,
+        request: ImportRequest,
+    ) -> Served {
+        let transaction = &*active.transaction;
+        let namespace = if initializing {
+            &Namespace::own(&active.plugin.name, &active.authority)
+        } else {
+            &active.namespace
+        };
+        Served::Now(match request {
+            ImportRequest::StorageGet { key } => namespace
+                .get(transaction, &key)
+                .map(|value| ImportReply::Value(value.map(ByteBuf::from))),
+            ImportRequest::StorageScan { prefix } => {
+                let answer = active.plugin.limits.hostcall_bytes;
+                let limit = answer.min(self.limits.message_bytes / 2);
+                namespace.scan(transaction, &prefix, limit).map(|entries| {
+                    let entries = entries.into_iter();
+                    ImportReply::Entries(entries.map(|(key, value)| (key, value.into())).collect())
+                })
+            }
+            ImportRequest::RaiseAlert(alert) => {
+                if active.may_write(WRITE + alert.bytes()) {
+                    self.services
+                        .raise_alert(transaction, &active.authority, alert)
+                        .map(|()| ImportReply::Done)
+                } else {
+                    Err(PluginError::TooLarge)
+                }
+            }
+            ImportRequest::Accounts => self
+                .services
+                .accounts(&active.authority)
+                .map(ImportReply::Accounts),
+            ImportRequest::Close { connection } => {
+                self.connections.close(active.number, connection);
+                Ok(ImportReply::Done)
+            }
+            ImportRequest::Interfaces => net::interfaces().map(ImportReply::Interfaces),
+            ImportRequest::StorageCommit { entries } => {
+                let bytes = entries.iter().map(|(key, value)| {
+                    WRITE + key.len() + value.as_ref().map_or(0, |value| value.len())
+                });
+                if !active.may_write(bytes.sum()) {
+                    return Served::Now(Err(PluginError::TooLarge));
+                }
+                let commit = commit(
+                    Rc::clone(worker),
+                    Rc::clone(active),
+                    namespace.clone(),
+                    entries,
+                );
+                return Served::Later(Box::pin(commit));
+            }
+            slow => return self.later(worker, active, slow),
+        })
+    }
+
+    /// What waits for somebody: another plug-in, the network, the operating system.
+    fn later(
+        self: &Rc<Self>,
+        worker: &Rc<Worker>,
+        active: &Rc<Active>,
+        request: ImportRequest,
+    ) -> Served {
+        let (inner, worker, active) = (Rc::clone(self), Rc::clone(worker), Rc::clone(active));
+        Served::Later(Box::pin(async move {
+            match request {
+                ImportRequest::Identity => {
+                    inner.ask_environment(&active, Operation::Identity).await
+                }
+                ImportRequest::Facts { names } => {
+                    let ask = Operation::Facts { names };
+                    inner.ask_environment(&active, ask).await
+                }
+                ImportRequest::Resolve { host } => {
+                    let target = active.target.as_ref().ok_or(PluginError::NotPermitted)?;
+                    let found = in_time(&active, target.resolve(&host)).await?;
+                    Ok(ImportReply::Addresses(found))
+                }
+                ImportRequest::Connect {
+                    candidates,
+                    stagger_ms,
+                } => {
+                    let target = active.target.as_ref().ok_or(PluginError::NotPermitted)?;
+                    let connect = target.connect(&candidates, stagger_ms);
+                    let (stream, peer) = in_time(&active, connect).await?;
+                    // The caller may have given up meanwhile; nobody would close it then.
+                    if worker.active(active.number).is_none() {
+                        return Err(PluginError::TimedOut);
+                    }
+                    let kept = inner.connections.keep(active.number, stream);
+                    Ok(ImportReply::Connection {
+                        number: kept.ok_or(PluginError::TooLarge)?,
+                        peer: peer.to_string(),
+                    })
+                }
+                request => {
+                    let left = active.deadline.saturating_duration_since(Instant::now());
+                    os::serve(&active.plugin.os, request, left).await
+                }
+            }
+        }))
     }
 
     /// An environment answers for the device. What led here rides along, so that no circle closes.
@@ -138,7 +184,7 @@ impl Inner {
             bearer: active.bearer,
         };
         // The future is boxed: a call may contain a call.
-        let outcome = Box::pin(self.call(call, active.deadline, active.chain.clone())).await;
+        let outcome = Box::pin(self.call(call, Some(active.deadline), active.chain.clone())).await;
         match outcome {
             Ok(Output::Identity(identity)) => Ok(ImportReply::Identity(identity)),
             Ok(Output::Facts(facts)) => Ok(ImportReply::Facts(facts)),
@@ -151,28 +197,69 @@ impl Inner {
     }
 }
 
-fn reply(worker: &Worker, import: u64, result: Result<ImportReply, PluginError>) {
-    if worker
-        .wire
-        .send(&ToWorker::Reply { import, result }, None)
-        .is_err()
-    {
-        let result = Err(PluginError::TooLarge);
-        if worker
-            .wire
-            .send(&ToWorker::Reply { import, result }, None)
-            .is_err()
-        {
-            worker.kill();
+/// A commit may have very many entries, each of which is looked up: others have their turn in between.
+async fn commit(
+    worker: Rc<Worker>,
+    active: Rc<Active>,
+    namespace: Namespace,
+    entries: Vec<(String, Option<ByteBuf>)>,
+) -> Result<ImportReply, PluginError> {
+    let transaction = &*active.transaction;
+    let mark = transaction.mark();
+    let mut slice = Instant::now();
+    let write = async {
+        let mut commit = namespace.open(transaction)?;
+        for (key, value) in entries {
+            commit.write(&key, value.map(ByteBuf::into_vec))?;
+            if slice.elapsed() >= SLICE {
+                worker.spend(slice.elapsed());
+                tokio::task::yield_now().await;
+                slice = Instant::now();
+                if worker.active(active.number).is_none() {
+                    // The call has ended, and what it wrote was taken back.
+                    return Ok(Err(PluginError::TimedOut));
+                }
+            }
+        }
+        commit.close(active.plugin.storage_bytes).map(Ok)
+    };
+    match write.await {
+        Ok(ended) => ended.map(|()| ImportReply::Done),
+        Err(refused) => {
+            transaction.roll_back_to(mark);
+            Err(refused)
         }
     }
 }
 
-fn later(
-    worker: &Rc<Worker>,
-    import: u64,
-    work: impl Future<Output = Result<ImportReply, PluginError>> + 'static,
-) {
-    let worker = Rc::clone(worker);
-    tokio::task::spawn_local(async move { reply(&worker, import, work.await) });
+/// An answer, now or when something else has answered.
+enum Served {
+    Now(Result<ImportReply, PluginError>),
+    Later(Pin<Box<dyn Future<Output = Result<ImportReply, PluginError>>>>),
+}
+
+/// Answers the import that a call waits for.
+fn reply(worker: &Worker, active: &Active, import: u64, result: Result<ImportReply, PluginError>) {
+    active.importing.set(false);
+    send(worker, import, result);
+}
+
+fn send(worker: &Worker, import: u64, result: Result<ImportReply, PluginError>) {
+    let too_large = ToWorker::Reply {
+        import,
+        result: Err(PluginError::TooLarge),
+    };
+    let sent = worker.wire.send(&ToWorker::Reply { import, result }, None);
+    if sent.is_err() && worker.wire.send(&too_large, None).is_err() {
+        worker.kill();
+    }
+}
+
+async fn in_time<T>(
+    active: &Active,
+    work: impl Future<Output = Result<T, PluginError>>,
+) -> Result<T, PluginError> {
+    tokio::time::timeout_at(active.deadline.into(), work)
+        .await
+        .unwrap_or(Err(PluginError::TimedOut))
 }

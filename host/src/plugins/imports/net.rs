@@ -14,6 +14,8 @@ use crate::plugins::messages::{Bearer, Candidate};
 
 /// Most addresses of a name, and most candidates of one connect.
 const CANDIDATES: usize = 32;
+/// Most connections that one call may have open.
+const OPEN: usize = 32;
 
 /// Connections that transports opened and the host has not taken over yet.
 #[derive(Default)]
@@ -23,12 +25,16 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Keeps a connection that `call` opened; its number.
-    pub fn keep(&self, call: u64, stream: TcpStream) -> u32 {
+    /// Keeps a connection that `call` opened; its number. `None`, and it is closed: the call holds too many.
+    pub fn keep(&self, call: u64, stream: TcpStream) -> Option<u32> {
+        let mut open = self.open.borrow_mut();
+        if open.values().filter(|(by, _)| *by == call).count() >= OPEN {
+            return None;
+        }
         let number = self.next.get().wrapping_add(1);
         self.next.set(number);
-        self.open.borrow_mut().insert(number, (call, stream));
-        number
+        open.insert(number, (call, stream));
+        Some(number)
     }
 
     /// Hands a connection over.
@@ -46,11 +52,15 @@ impl Connections {
             .retain(|open, (by, _)| *open != number || *by != call);
     }
 
-    /// Closes what `call` opened, except the one that it hands over.
-    pub fn end_of_call(&self, call: u64, handed_over: Option<u32>) {
-        self.open
-            .borrow_mut()
-            .retain(|open, (by, _)| *by != call || Some(*open) == handed_over);
+    /// Closes what `call` opened, except the one that it hands over. `false`: it does not have that one.
+    pub fn end_of_call(&self, call: u64, handed_over: Option<u32>) -> bool {
+        let mut held = false;
+        self.open.borrow_mut().retain(|open, (by, _)| {
+            let hands_over = *by == call && Some(*open) == handed_over;
+            held |= hands_over;
+            *by != call || hands_over
+        });
+        held
     }
 
     /// How many are open.
@@ -240,6 +250,30 @@ mod tests {
             target.connect(&[candidate("::1", port)], 10).await,
             Err(PluginError::Unavailable(_))
         ));
+    }
+
+    #[tokio::test]
+    async fn a_call_hands_over_what_it_has_opened_itself() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Connections::default();
+        let open = async |call| connections.keep(call, TcpStream::connect(address).await.unwrap());
+        let (first, second, other) = (open(1).await, open(1).await, open(2).await);
+        assert!(connections.end_of_call(1, second));
+        assert!(connections.take(first.unwrap()).is_none(), "not closed");
+        assert!(connections.take(second.unwrap()).is_some());
+        assert!(!connections.end_of_call(3, other), "of another call");
+        assert!(!connections.end_of_call(3, first), "closed long ago");
+        assert!(
+            connections.take(other.unwrap()).is_some(),
+            "closed by another call"
+        );
+        for _ in 0..OPEN {
+            assert!(open(4).await.is_some());
+        }
+        assert!(open(4).await.is_none(), "more than a call may hold");
+        assert!(!connections.end_of_call(4, None));
+        assert!(connections.is_empty());
     }
 
     #[tokio::test]

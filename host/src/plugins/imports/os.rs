@@ -90,7 +90,7 @@ fn read_file(dir: &Dir, path: &str, max_len: u32) -> Result<ImportReply, PluginE
         .take(max_len.into())
         .read_to_end(&mut bytes)
         .map_err(error)?;
-    Ok(ImportReply::Bytes(bytes))
+    Ok(ImportReply::Bytes(bytes.into()))
 }
 
 fn list_dir(dir: &Dir, path: &str) -> Result<ImportReply, PluginError> {
@@ -126,8 +126,8 @@ async fn run(os: &Os, label: &str, arguments: &[String]) -> Result<ImportReply, 
     let status = child.wait().await.map_err(error)?;
     Ok(ImportReply::Command {
         exit_code: status.code().unwrap_or(-1),
-        stdout: stdout?,
-        stderr: stderr?,
+        stdout: stdout?.into(),
+        stderr: stderr?.into(),
     })
 }
 
@@ -260,8 +260,8 @@ mod tests {
     async fn a_command_is_its_template_and_nothing_else() {
         let said = ImportReply::Command {
             exit_code: 0,
-            stdout: b"fixed a; b\n".to_vec(),
-            stderr: vec![],
+            stdout: b"fixed a; b\n".to_vec().into(),
+            stderr: vec![].into(),
         };
         assert_eq!(ask(command("echo", &["a; b"])).await, Ok(said));
         for arguments in [&["-e"][..], &[], &["a", "b"], &["a\0"]] {
@@ -276,8 +276,8 @@ mod tests {
         );
         let nothing = ImportReply::Command {
             exit_code: 0,
-            stdout: vec![],
-            stderr: vec![],
+            stdout: vec![].into(),
+            stderr: vec![].into(),
         };
         assert_eq!(
             ask(command("env", &[])).await,

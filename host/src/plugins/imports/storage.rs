@@ -9,6 +9,8 @@ use crate::store::{StoreError, Table, Transaction};
 
 /// Longest key of a plug-in, in bytes.
 const KEY_BYTES: usize = 512;
+/// What an entry takes of the quota beside its key and value, bytes: a million empty values are not for nothing.
+const ENTRY: usize = 64;
 
 /// Whose state: that of one MO instance, or a plug-in's own for one authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,50 +70,28 @@ impl Namespace {
         quota: usize,
     ) -> Result<(), PluginError> {
         let mark = tx.mark();
-        let outcome = self.write(tx, entries, quota);
+        let outcome = self.open(tx).and_then(|mut commit| {
+            for (key, value) in entries {
+                commit.write(&key, value)?;
+            }
+            commit.close(quota)
+        });
         if outcome.is_err() {
             tx.roll_back_to(mark);
         }
         outcome
     }
 
-    fn write(
-        &self,
-        tx: &Transaction,
-        entries: Vec<(String, Option<Vec<u8>>)>,
-        quota: usize,
-    ) -> Result<(), PluginError> {
-        let mut used = self.used(tx)?;
-        for (key, value) in entries {
-            if key.is_empty() || key.len() > KEY_BYTES {
-                return Err(PluginError::InvalidArgument(Some(format!(
-                    "a storage key has 1 to {KEY_BYTES} bytes, not {}",
-                    key.len()
-                ))));
-            }
-            let location = self.location(&key);
-            let before = tx.get(Table::Values, &location).map_err(unavailable)?;
-            used = used.saturating_sub(before.map_or(0, |value| key.len() + value.len()));
-            match value {
-                Some(value) => {
-                    used += key.len() + value.len();
-                    tx.put(Table::Values, &location, value);
-                }
-                None => tx.delete(Table::Values, &location),
-            }
-        }
-        if used > quota {
-            return Err(PluginError::TooLarge);
-        }
-        tx.put(
-            Table::Values,
-            &format!("{}#", self.0),
-            (used as u64).to_le_bytes().to_vec(),
-        );
-        Ok(())
+    /// Begins a commit that is written an entry at a time. After an error the caller rolls the transaction back.
+    pub(super) fn open<'a>(&'a self, tx: &'a Transaction) -> Result<Commit<'a>, PluginError> {
+        Ok(Commit {
+            namespace: self,
+            tx,
+            used: self.used(tx)?,
+        })
     }
 
-    /// Bytes of keys and values that the namespace holds.
+    /// Bytes of its quota that the namespace uses: keys, values, and 64 for each entry.
     pub fn used(&self, tx: &Transaction) -> Result<usize, PluginError> {
         let stored = tx
             .get(Table::Values, &format!("{}#", self.0))
@@ -129,6 +109,49 @@ impl Namespace {
 
     fn location(&self, key: &str) -> String {
         format!("{}k{key}", self.0)
+    }
+}
+
+/// A commit that is being written.
+pub(super) struct Commit<'a> {
+    namespace: &'a Namespace,
+    tx: &'a Transaction,
+    used: usize,
+}
+
+impl Commit<'_> {
+    /// Writes one entry; `None` deletes it.
+    pub(super) fn write(&mut self, key: &str, value: Option<Vec<u8>>) -> Result<(), PluginError> {
+        if key.is_empty() || key.len() > KEY_BYTES {
+            return Err(PluginError::InvalidArgument(Some(format!(
+                "a storage key has 1 to {KEY_BYTES} bytes, not {}",
+                key.len()
+            ))));
+        }
+        let cost = |value: &Vec<u8>| ENTRY + key.len() + value.len();
+        let location = self.namespace.location(key);
+        let before = self.tx.get(Table::Values, &location).map_err(unavailable)?;
+        self.used = self.used.saturating_sub(before.as_ref().map_or(0, cost));
+        match value {
+            Some(value) => {
+                self.used += cost(&value);
+                self.tx.put(Table::Values, &location, value);
+            }
+            None if before.is_some() => self.tx.delete(Table::Values, &location),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Ends the commit, unless the namespace would hold more than `quota` bytes.
+    pub(super) fn close(self, quota: usize) -> Result<(), PluginError> {
+        if self.used > quota {
+            return Err(PluginError::TooLarge);
+        }
+        let used = (self.used as u64).to_le_bytes().to_vec();
+        let location = format!("{}#", self.namespace.0);
+        self.tx.put(Table::Values, &location, used);
+        Ok(())
     }
 }
 
