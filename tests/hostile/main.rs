@@ -1,0 +1,253 @@
+//! Plug-ins that misbehave, in real worker processes.
+//!
+//! One authority has a hostile plug-in; another one, and the first one's own good plug-in, must not notice. Each kind
+//! must come to the outcome that `kinds.rs` names, and leave nothing behind.
+
+mod device;
+mod kinds;
+mod measure;
+mod raw;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bailiwick::authority::Authority;
+use bailiwick::plugins::{CallError, Operation};
+use bailiwick_tests::runner;
+
+use device::{Device, Ground, IDLE, good, mean};
+use kinds::Kind;
+use measure::{Ahead, Log, children, p99, resident};
+
+/// Calls of the other authority that are measured, at least.
+const CALLS: usize = 400;
+/// The machine is shared; of so many attempts the best counts.
+const ATTEMPTS: usize = 3;
+/// What the p99 of the other authority may grow to: twice its quiet self, and a tick of the kernel's scheduler. Three
+/// processes are at work, and where there are two processors, one of them has to wait.
+const TIMES: u32 = 2;
+const ALLOWANCE: Duration = Duration::from_millis(4);
+/// Calls of the hostile plug-in in one attempt, at least; so many crashes lead to its quarantine.
+const ROUNDS: u32 = 3;
+
+fn main() -> ExitCode {
+    if let Some(code) = bailiwick_tests::role() {
+        return code;
+    }
+    let _ahead = Ahead::of_others();
+    let log = Log::collect();
+    let ground = Rc::new(Ground::new());
+    let trials = kinds::all().into_iter().map(|kind| {
+        let (ground, log) = (Rc::clone(&ground), log.clone());
+        runner::Trial::new(kind.name.clone(), move || {
+            run(contains(&ground, &log, &kind))
+        })
+    });
+    let trials = trials.collect();
+    drop(ground);
+    runner::run(trials)
+}
+
+fn run(test: impl Future<Output = Result<String, String>>) -> Result<String, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| error.to_string())?;
+    tokio::task::LocalSet::new().block_on(&runtime, test)
+}
+
+/// The hostile plug-in does what it does, and nobody else notices.
+async fn contains(ground: &Ground, log: &Log, kind: &Kind) -> Result<String, String> {
+    let installations: Vec<_> = kind.installations.iter().collect();
+    let limits = if kind.name == "compiles-for-ever" {
+        "compile-ms = 2000"
+    } else {
+        ""
+    };
+    let device = Device::new(ground, &installations, limits)?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(|e| e.to_string())?;
+    let operation = match &kind.operation {
+        Operation::Dial {
+            host, preferred, ..
+        } => Operation::Dial {
+            host: host.clone(),
+            port: listener.local_addr().map_err(|e| e.to_string())?.port(),
+            preferred: *preferred,
+        },
+        other => other.clone(),
+    };
+    // Whoever connects is let in and forgotten.
+    let accepting =
+        tokio::task::spawn_local(async move { while listener.accept().await.is_ok() {} });
+    for _ in 0..50 {
+        device.good_call(&mean()).await?;
+        device.good_call(&good()).await?;
+    }
+    let before = settled(&device).await?;
+    log.take();
+
+    let mut waits = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let quiet = others(&device, || false).await?;
+        let during = disturbed(&device, kind, &operation).await?;
+        let excess = during.saturating_sub(quiet * TIMES);
+        waits.push((excess, quiet, during));
+        if excess <= ALLOWANCE {
+            break;
+        }
+    }
+    quarantine(&device, kind, &operation).await?;
+    let after = settled(&device).await?;
+
+    waits.sort_unstable();
+    let (excess, quiet, during) = waits.first().ok_or("nothing was measured")?;
+    let note = format!(
+        "p99 of the other {:.2} -> {:.2} ms, memory {:.1} -> {:.1} MB",
+        quiet.as_secs_f64() * 1e3,
+        during.as_secs_f64() * 1e3,
+        before as f64 / 1e6,
+        after as f64 / 1e6
+    );
+    if *excess > ALLOWANCE {
+        return Err(format!("the other authority waits too long: {note}"));
+    }
+    if after as f64 > before as f64 * 1.1 {
+        return Err(format!("memory does not come back: {note}"));
+    }
+    accepting.abort();
+    drop(device);
+    gone().await?;
+    Ok(note)
+}
+
+/// Calls for the other authority as long as `go_on`; the p99.
+async fn others(device: &Device, mut go_on: impl FnMut() -> bool) -> Result<Duration, String> {
+    let mut times = Vec::new();
+    while times.len() < CALLS || (go_on() && times.len() < CALLS * 100) {
+        if times.len() >= CALLS && !go_on() {
+            break;
+        }
+        let started = Instant::now();
+        device.good_call(&good()).await?;
+        times.push(started.elapsed());
+    }
+    Ok(p99(times))
+}
+
+/// The hostile plug-in is called again and again, or until it is quarantined, while the others go on; the p99 of the
+/// other authority.
+async fn disturbed(
+    device: &Device,
+    kind: &Kind,
+    operation: &Operation,
+) -> Result<Duration, String> {
+    device.plugins.release(kind.plugin);
+    let stop = Cell::new(false);
+    let rounds = Cell::new(0_u32);
+    let failure = RefCell::new(None);
+    let note = |text: String| {
+        failure.borrow_mut().get_or_insert(text);
+        rounds.set(ROUNDS);
+    };
+    let hostile = async {
+        while !stop.get() {
+            let outcome = device.call(&mean(), kind.plugin, operation.clone()).await;
+            let quarantined = matches!(outcome, Err(CallError::Quarantined { .. }));
+            if kind.expect.is_crash() && rounds.get() >= ROUNDS && quarantined {
+                return;
+            }
+            if let Err(reason) = kind.expect.judge(&outcome) {
+                return note(format!("it {reason}"));
+            }
+            if let Err(reason) = device.good_call(&mean()).await {
+                return note(format!("right after it, {reason}"));
+            }
+            rounds.set(rounds.get() + 1);
+        }
+    };
+    let own = async {
+        while !stop.get() {
+            if let Err(reason) = device.good_call(&mean()).await {
+                note(format!("meanwhile, {reason}"));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let other = async {
+        let waited = others(device, || rounds.get() < ROUNDS).await;
+        stop.set(true);
+        waited
+    };
+    let ((), (), waited) = tokio::join!(hostile, own, other);
+    match failure.take() {
+        Some(reason) => Err(reason),
+        None => waited,
+    }
+}
+
+/// A plug-in that crashes is called no more after three times, for its authority alone, until it is released.
+async fn quarantine(device: &Device, kind: &Kind, operation: &Operation) -> Result<(), String> {
+    device.plugins.release(kind.plugin);
+    let call = async |who: &Authority| device.call(who, kind.plugin, operation.clone()).await;
+    for _ in 0..ROUNDS {
+        let outcome = call(&mean()).await;
+        kind.expect
+            .judge(&outcome)
+            .map_err(|reason| format!("called again, it {reason}"))?;
+    }
+    let fourth = call(&mean()).await;
+    if !kind.expect.is_crash() {
+        return kind
+            .expect
+            .judge(&fourth)
+            .map_err(|reason| format!("the fourth time it {reason}"));
+    }
+    if !matches!(fourth, Err(CallError::Quarantined { traps: 3, .. })) {
+        return Err(format!("it is not quarantined: {fourth:?}"));
+    }
+    // Transports and environments serve the whole device and are quarantined for it.
+    if !matches!(operation, Operation::Dial { .. }) {
+        let outcome = call(&good()).await;
+        kind.expect
+            .judge(&outcome)
+            .map_err(|reason| format!("for the other authority it {reason}"))?;
+    }
+    device.plugins.release(kind.plugin);
+    let outcome = call(&mean()).await;
+    kind.expect
+        .judge(&outcome)
+        .map_err(|reason| format!("after its release it {reason}"))
+}
+
+/// Resident bytes of all processes when what is not used has gone and what is good is warm.
+async fn settled(device: &Device) -> Result<u64, String> {
+    let until = Instant::now() + IDLE * 2;
+    while Instant::now() < until {
+        device.good_call(&mean()).await?;
+        device.good_call(&good()).await?;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let workers = device
+        .plugins
+        .workers()
+        .into_iter()
+        .map(|(_, process)| process);
+    Ok(resident(workers.chain([std::process::id()])))
+}
+
+/// Waits until no process is left.
+async fn gone() -> Result<(), String> {
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        if children().is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(format!("processes are left: {:?}", children()))
+}

@@ -1,0 +1,101 @@
+//! What is measured while a plug-in misbehaves: how long others wait, what processes keep, what is logged.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// The time that 99 of 100 calls took at most.
+pub(crate) fn p99(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    let place = (times.len() * 99).div_ceil(100).saturating_sub(1);
+    times.get(place).copied().unwrap_or_default()
+}
+
+/// Resident bytes of a process and its like, from `/proc`.
+pub(crate) fn resident(processes: impl IntoIterator<Item = u32>) -> u64 {
+    let page = rustix::param::page_size() as u64;
+    let pages = processes.into_iter().map(|process| {
+        let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
+        text.split(' ')
+            .nth(1)
+            .and_then(|pages| pages.parse::<u64>().ok())
+            .unwrap_or(0)
+    });
+    pages.sum::<u64>() * page
+}
+
+/// Processes that this one has started and that still run.
+pub(crate) fn children() -> Vec<u32> {
+    let own = std::process::id();
+    let list = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children"));
+    list.unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|process| process.parse().ok())
+        .collect()
+}
+
+/// Others may be busy on this machine. While it lives, this process and its children go before them, where it may.
+pub(crate) struct Ahead(String);
+
+impl Ahead {
+    pub(crate) fn of_others() -> Self {
+        // The kernel weighs sessions first, and processes within one only.
+        let session = std::fs::read_to_string(SESSION).unwrap_or_default();
+        let before = session.rsplit(' ').next().unwrap_or("0").trim().to_owned();
+        let _ = std::fs::write(SESSION, "-15");
+        let _ = rustix::process::setpriority_process(None, -15);
+        Self(before)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let _ = std::fs::write(SESSION, &self.0);
+    }
+}
+
+const SESSION: &str = "/proc/self/autogroup";
+
+/// What the daemon logs, in memory.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Collects from now on, for the whole process.
+    pub(crate) fn collect() -> Self {
+        let log = Self::default();
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(LevelFilter::INFO)
+            .with_writer(log.clone())
+            .init();
+        log
+    }
+
+    /// What was logged since it was taken last.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().expect("the log"))
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("the log").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
