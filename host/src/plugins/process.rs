@@ -185,6 +185,11 @@ impl Worker {
         }
     }
 
+    /// Whether the host has ended it.
+    pub(super) fn is_ending(&self) -> bool {
+        self.stop.borrow().is_none()
+    }
+
     /// Ends the process.
     pub(super) fn kill(&self) {
         if let Some(stop) = self.stop.borrow_mut().take() {

@@ -500,7 +500,7 @@ impl Inner {
             reason,
         };
         let mut state = state.lock().await;
-        let worker = match &state.running {
+        let worker = match state.running.as_ref().filter(|worker| !worker.is_ending()) {
             Some(worker) => Rc::clone(worker),
             None => {
                 if let Some(wait) = state
@@ -827,10 +827,10 @@ async fn let_go_what_rests(inner: std::rc::Weak<Inner>) {
         };
         let states: Vec<_> = inner.workers.borrow().values().cloned().collect();
         for state in states {
-            let Ok(state) = state.try_lock() else {
+            let Ok(mut state) = state.try_lock() else {
                 continue;
             };
-            let Some(worker) = &state.running else {
+            let Some(worker) = state.running.clone() else {
                 continue;
             };
             worker.seats.borrow_mut().retain(|_, seat| {
@@ -845,6 +845,8 @@ async fn let_go_what_rests(inner: std::rc::Weak<Inner>) {
             if worker.seats.borrow().is_empty() {
                 worker.retired.set(true);
                 worker.kill();
+                // The next call starts another one and does not race with the end of this one.
+                state.running = None;
             }
         }
     }

@@ -342,11 +342,11 @@ impl os::Host for State {
         arguments: Vec<String>,
     ) -> Result<Result<os::CommandOutput, types::Error>> {
         ask!(self, ImportRequest::Run { command, arguments },
-            ImportReply::Command { exit_code, stdout, stderr } => os::CommandOutput {
-                exit_code,
-                stdout: stdout.into_vec(),
-                stderr: stderr.into_vec(),
-            })
+        ImportReply::Command { exit_code, stdout, stderr } => os::CommandOutput {
+            exit_code,
+            stdout: stdout.into_vec(),
+            stderr: stderr.into_vec(),
+        })
     }
 }
 
