@@ -130,7 +130,7 @@ fn unsafe_is_one_function_and_its_one_call() {
     }
     let expected = [
         "host/src/worker/engine.rs: pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {",
-        "host/src/worker/engine.rs: unsafe {",
+        "host/src/worker/engine.rs: unsafe { Component::deserialize(engine, bytes) }",
         "host/src/worker/sandbox.rs: let component = unsafe { engine::load(engine, code) }?;",
     ];
     assert_eq!(found, expected);

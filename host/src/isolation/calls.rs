@@ -21,9 +21,6 @@ const CONFINED: &[libc::c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_sendmsg,
     libc::SYS_close,
-    libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_statx,
     libc::SYS_lseek,
     libc::SYS_epoll_ctl,
     libc::SYS_epoll_pwait,
@@ -47,7 +44,6 @@ const CONFINED: &[libc::c_long] = &[
     libc::SYS_nanosleep,
     libc::SYS_gettid,
     libc::SYS_getpid,
-    libc::SYS_tgkill,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
     libc::SYS_getrandom,
@@ -104,25 +100,23 @@ const REFUSED_TO_HOST: &[libc::c_long] = &[
     libc::SYS_personality,
 ];
 
-/// The filter of a process that computes and talks to its parent, nothing else. Files may be opened for reading
-/// only where `reopen` says so (compiled code by its descriptor; Landlock refuses every path).
-pub(super) fn confined(reopen: bool) -> Result<BpfProgram, IsolationError> {
+/// The filter of a process that computes and talks to its parent, nothing else. It names no path: it opens nothing and
+/// asks after nothing (Landlock cannot refuse the latter), and signals nobody but itself, to abort.
+pub(super) fn confined() -> Result<BpfProgram, IsolationError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = CONFINED
         .iter()
         .chain(CONFINED_OF_THE_ARCHITECTURE)
         .map(|call| (number(*call), Vec::new()))
         .collect();
-    if reopen {
-        let read_only = SeccompCondition::new(
-            2,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::MaskedEq((libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64),
-            libc::O_RDONLY as u64,
-        )
-        .and_then(|condition| SeccompRule::new(vec![condition]))
-        .map_err(refused)?;
-        rules.insert(number(libc::SYS_openat), vec![read_only]);
-    }
+    let itself = SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        std::process::id().into(),
+    )
+    .and_then(|condition| SeccompRule::new(vec![condition]))
+    .map_err(refused)?;
+    rules.insert(number(libc::SYS_tgkill), vec![itself]);
     program(
         rules,
         SeccompAction::Errno(libc::EPERM as u32),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
+    RulesetCreatedAttr, RulesetStatus, Scope, path_beneath_rules,
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use seccompiler::BpfProgram;
@@ -96,7 +96,8 @@ fn limit(resource: Resource, maximum: u64) -> Result<(), IsolationError> {
     })
 }
 
-/// Denies every path and every TCP port to bind, except what `reach` names.
+/// Denies every path and every TCP port to bind, except what `reach` names. Who may not `connect` either may not reach
+/// processes outside by signals or abstract sockets.
 fn restrict_paths(reach: &Reach, connect: bool) -> Result<Enforcement, IsolationError> {
     let refused = |error: landlock::RulesetError| IsolationError::Refused {
         what: "Landlock",
@@ -108,12 +109,16 @@ fn restrict_paths(reach: &Reach, connect: bool) -> Result<Enforcement, Isolation
     } else {
         AccessNet::from_all(abi)
     };
-    let status = Ruleset::default()
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))
         .map_err(refused)?
         .handle_access(net)
-        .map_err(refused)?
+        .map_err(refused)?;
+    if !connect {
+        ruleset = ruleset.scope(Scope::from_all(ABI::V6)).map_err(refused)?;
+    }
+    let status = ruleset
         .create()
         .map_err(refused)?
         .add_rules(path_beneath_rules(
@@ -142,7 +147,11 @@ fn restrict_paths(reach: &Reach, connect: bool) -> Result<Enforcement, Isolation
 
 /// Refuses system calls, in all threads, from now on.
 fn restrict_calls(filter: &BpfProgram) -> Result<Enforcement, IsolationError> {
-    match seccompiler::apply_filter_all_threads(filter) {
+    enforcement_of(seccompiler::apply_filter_all_threads(filter))
+}
+
+fn enforcement_of(applied: Result<(), seccompiler::Error>) -> Result<Enforcement, IsolationError> {
+    match applied {
         Ok(()) => Ok(Enforcement::Full),
         Err(seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error))
             if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
@@ -167,4 +176,49 @@ fn judge(protection: Protection, wanted: Isolation) -> Result<Protection, Isolat
         }
     }
     Ok(protection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_required_must_be_there() {
+        use Enforcement::{Full, Missing, Partial};
+        use Isolation::{BestEffort, Required};
+        for (landlock, seccomp, wanted, unsupported) in [
+            (Full, Full, Required, None),
+            (Partial, Full, Required, None),
+            (Missing, Full, Required, Some("Landlock")),
+            (Full, Missing, Required, Some("seccomp")),
+            (Missing, Missing, Required, Some("Landlock")),
+            (Missing, Full, BestEffort, None),
+            (Missing, Missing, BestEffort, None),
+        ] {
+            let protection = Protection { landlock, seccomp };
+            let judged = judge(protection, wanted);
+            match unsupported {
+                // What is missing is reported, not hidden.
+                None => assert_eq!(judged.unwrap(), protection),
+                Some(what) => assert!(matches!(
+                    judged,
+                    Err(IsolationError::Unsupported(named)) if named == what
+                )),
+            }
+        }
+    }
+
+    #[test]
+    fn a_kernel_without_it_is_told_from_a_refusal() {
+        let error = |code| std::io::Error::from_raw_os_error(code);
+        for (code, missing) in [
+            (libc::ENOSYS, true),
+            (libc::EINVAL, true),
+            (libc::EPERM, false),
+            (libc::EACCES, false),
+        ] {
+            let judged = enforcement_of(Err(seccompiler::Error::Seccomp(error(code))));
+            assert_eq!(judged.is_ok(), missing, "{code}");
+        }
+    }
 }

@@ -105,11 +105,10 @@ pub fn worker(
     limit(Resource::Nofile, 64)?;
     let landlock = restrict_paths(&Reach::default(), false)?;
     start_threads();
-    let reopen = landlock != super::Enforcement::Missing;
     judge(
         Protection {
             landlock,
-            seccomp: restrict_calls(&calls::confined(reopen)?)?,
+            seccomp: restrict_calls(&calls::confined()?)?,
         },
         wanted,
     )
@@ -129,7 +128,7 @@ pub fn compiler(
     judge(
         Protection {
             landlock,
-            seccomp: restrict_calls(&calls::confined(false)?)?,
+            seccomp: restrict_calls(&calls::confined()?)?,
         },
         wanted,
     )

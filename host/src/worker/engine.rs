@@ -2,15 +2,15 @@
 //! that loads compiled code.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, ModuleVersionStrategy};
 
 /// Names the settings below; raise it whenever one of them changes.
-const PROFILE: &str = "1";
+const PROFILE: &str = "2";
 
 /// What compiled code is bound to: the full version of the engine and our settings. Wasmtime itself would
 /// take code of any patch release, miscompiled code among it.
@@ -30,6 +30,8 @@ pub fn new() -> wasmtime::Result<Engine> {
         .epoch_interruption(true)
         .wasm_memory64(false)
         .wasm_relaxed_simd(false)
+        // Copy-on-write images need files, which a worker can neither open nor make.
+        .memory_init_cow(false)
         .memory_reservation(16 << 20)
         .memory_guard_size(64 << 10)
         .memory_reservation_for_growth(1 << 20)
@@ -53,26 +55,16 @@ pub fn new() -> wasmtime::Result<Engine> {
     reason = "loading compiled code is what wasmtime declares unsafe"
 )]
 pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {
-    // By its descriptor, so that workers share the pages and no path is needed.
-    let path = format!("/proc/self/fd/{}", code.as_raw_fd());
-    // Where the kernel has no Landlock, a worker may not open anything, and reads a copy.
-    let copy = match File::open(&path) {
-        Ok(_) => None,
-        Err(_) => Some(read_whole(&File::from(code))?),
-    };
+    let bytes = read_whole(&File::from(code))?;
     // SAFETY: the caller's promise is the one that wasmtime asks for.
-    unsafe {
-        match copy {
-            None => Component::deserialize_file(engine, path),
-            Some(bytes) => Component::deserialize(engine, bytes),
-        }
-    }
+    unsafe { Component::deserialize(engine, bytes) }
 }
 
-/// The whole file, whatever its position, which all that hold the descriptor share.
-fn read_whole(file: &File) -> io::Result<Vec<u8>> {
-    let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-    let mut bytes = vec![0; length];
+/// The whole file, from its start whatever its position is, which all that hold the descriptor share. A worker may
+/// neither open a path nor ask after one, so the code is copied, not mapped from the file.
+fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes)
 }
