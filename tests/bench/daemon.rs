@@ -349,13 +349,9 @@ fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()>
         .worker_threads(1)
         .enable_all()
         .build()?;
+    let device_id = device_id(executable, device)?;
     let (daemon, _) = device.start(executable)?;
     let mut admin = device.connect()?;
-    let device_id = admin.get("urn:oma:mo:oma-dm-devinfo:1.2/1/DevID")?;
-    let device_id = device_id["items"][0]["MOData"]["DevID"]
-        .as_str()
-        .context("no DevID")?
-        .parse::<DeviceId>()?;
     let mut managed = Vec::new();
     let mut servers = Vec::new();
     let mut pss = Vec::new();
@@ -433,6 +429,18 @@ fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()>
         }
     });
     Ok(())
+}
+
+/// Who the device is. Asked of a daemon of its own: what the operator reads runs in a worker of the operator's.
+fn device_id(executable: &Path, device: &Device) -> Result<DeviceId> {
+    let (_daemon, _) = device.start(executable)?;
+    let answer = device
+        .connect()?
+        .get("urn:oma:mo:oma-dm-devinfo:1.2/1/DevID")?;
+    let text = answer["items"][0]["MOData"]["DevID"]
+        .as_str()
+        .context("no DevID")?;
+    Ok(text.parse()?)
 }
 
 fn touch_everything() -> Result<Vec<Dm>> {
@@ -515,9 +523,9 @@ fn many_nodes(
     const NODES: usize = 10_000;
     let ddf = format!(
         "<MgmtTree><VerDTD>1.2</VerDTD><Node><NodeName>Wide</NodeName><DFProperties><AccessType><Get/><Add/></AccessType>\
-         <DFFormat><node/></DFFormat><Occurrence><One/></Occurrence><DFType><DDFName>{WIDE}</DDFName></DFType>\
+         <DFFormat><node/></DFFormat><Occurrence><One/></Occurrence><Scope><Dynamic/></Scope><DFType><DDFName>{WIDE}</DDFName></DFType>\
          </DFProperties><Node><NodeName></NodeName><DFProperties><AccessType><Get/><Add/><Replace/><Delete/></AccessType>\
-         <DFFormat><int/></DFFormat><Occurrence><ZeroOrMore/></Occurrence><DFType><MIME>text/plain</MIME></DFType>\
+         <DFFormat><int/></DFFormat><Occurrence><ZeroOrMore/></Occurrence><Scope><Dynamic/></Scope><DFType><MIME>text/plain</MIME></DFType>\
          </DFProperties></Node></Node></MgmtTree>"
     );
     let repository = account.authority.repository();
@@ -536,7 +544,10 @@ fn many_nodes(
     let hget = |name: &str| Dm::parse(&["HGET".to_owned(), format!("{base}/{name}")]);
     let queue = account.authority.queue(&account.device)?;
     queue.push_all(&[hget("type")?, hget("wide")?])?;
-    session(admin, account)?;
+    let made = session(admin, account)?;
+    if made.to_string().matches("\"status\":200").count() < 2 {
+        bail!("the wide object was not made: {made}");
+    }
 
     const TIMES: usize = 5;
     let before = daemon.cpu()?;
