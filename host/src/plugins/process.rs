@@ -23,6 +23,10 @@ use crate::config::Isolation;
 use crate::isolation::Role;
 use crate::store::Transaction;
 
+/// For the allocator of a worker: large pieces go back to the system at once. By default, one large message would raise
+/// the bound for what is kept.
+const MALLOC: &str = "glibc.malloc.mmap_threshold=131072:glibc.malloc.trim_threshold=131072";
+
 /// What any call may write, bytes, however small the plug-in's quota is.
 const LEAST_WRITES: usize = 64 << 10;
 
@@ -107,6 +111,7 @@ impl Worker {
                 &message_bytes.to_string(),
             ])
             .env_clear()
+            .env("GLIBC_TUNABLES", MALLOC)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .kill_on_drop(true)
