@@ -43,12 +43,12 @@ fn outcome(result: io::Result<()>) -> String {
 
 /// A thread that starts before the lock and tries when it is told to.
 pub(crate) struct Helper {
-    go: mpsc::Sender<()>,
+    go: mpsc::SyncSender<()>,
     said: mpsc::Receiver<String>,
 }
 
 pub(crate) fn helper(scene: Scene) -> Option<Helper> {
-    let ((go, wait), (say, said)) = (mpsc::channel(), mpsc::channel());
+    let ((go, wait), (say, said)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
     std::thread::Builder::new()
         .spawn(move || {
             if wait.recv().is_ok() {

@@ -22,7 +22,8 @@ pub(crate) const IDLE: Duration = Duration::from_millis(200);
 pub(crate) const DEADLINE: Duration = Duration::from_millis(400);
 /// The plug-in that always behaves.
 pub(crate) const GOOD: &str = "session-info";
-const GOOD_MOID: &str = "urn:oma:mo:oma-sessioninfomo:1.0";
+/// Its object.
+pub(crate) const GOOD_MOID: &str = "urn:oma:mo:oma-sessioninfomo:1.0";
 
 /// Whose plug-in misbehaves.
 pub(crate) fn mean() -> Authority {

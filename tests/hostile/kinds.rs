@@ -73,7 +73,7 @@ impl Expect {
 }
 
 /// The text leaf of an answer.
-fn text_of(output: &Output) -> Option<&str> {
+pub(crate) fn text_of(output: &Output) -> Option<&str> {
     match output {
         Output::Nodes(nodes) => nodes.iter().find_map(|node| match &node.value {
             Some(Value::Chr(text)) => Some(text.as_str()),

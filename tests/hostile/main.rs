@@ -6,7 +6,9 @@
 mod device;
 mod kinds;
 mod measure;
+mod objects;
 mod raw;
+mod stories;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -40,13 +42,30 @@ fn main() -> ExitCode {
     let _ahead = Ahead::of_others();
     let log = Log::collect();
     let ground = Rc::new(Ground::new());
-    let trials = kinds::all().into_iter().map(|kind| {
+    let kinds = kinds::all().into_iter().map(|kind| {
         let (ground, log) = (Rc::clone(&ground), log.clone());
         runner::Trial::new(kind.name.clone(), move || {
             run(contains(&ground, &log, &kind))
         })
     });
-    let trials = trials.collect();
+    let mut trials: Vec<runner::Trial> = kinds.collect();
+    macro_rules! story {
+        ($room:ident::$name:ident) => {
+            let on = Rc::clone(&ground);
+            trials.push(runner::Trial::new(stringify!($name), move || {
+                run($room::$name(on))
+            }));
+        };
+    }
+    story!(objects::malformed_trees);
+    story!(objects::malformed_instances);
+    story!(objects::malformed_types);
+    story!(stories::a_crowd_behind_an_endless_call);
+    story!(stories::a_worker_that_dies);
+    story!(stories::an_object_that_frames_the_environment);
+    story!(stories::a_caller_that_gives_up);
+    story!(stories::what_is_remembered);
+    story!(stories::a_stale_connection);
     drop(ground);
     runner::run(trials)
 }
@@ -89,7 +108,7 @@ async fn contains(ground: &Ground, log: &Log, kind: &Kind) -> Result<String, Str
         device.good_call(&good()).await?;
     }
     let before = settled(&device).await?;
-    log.take();
+    log.clear();
 
     let mut waits = Vec::new();
     for _ in 0..ATTEMPTS {
@@ -102,6 +121,7 @@ async fn contains(ground: &Ground, log: &Log, kind: &Kind) -> Result<String, Str
         }
     }
     quarantine(&device, kind, &operation).await?;
+    log.check()?;
     let after = settled(&device).await?;
 
     waits.sort_unstable();

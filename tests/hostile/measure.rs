@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -61,7 +61,7 @@ const SESSION: &str = "/proc/self/autogroup";
 
 /// What the daemon logs, in memory.
 #[derive(Clone, Default)]
-pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Lines>>);
 
 impl Log {
     /// Collects from now on, for the whole process.
@@ -75,9 +75,54 @@ impl Log {
         log
     }
 
-    /// What was logged since it was taken last.
-    pub(crate) fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().expect("the log"))
+    /// Forgets what was logged, and begins to count.
+    pub(crate) fn clear(&self) {
+        *self.lock() = Lines::default();
+    }
+
+    /// Whether what was logged since is lines of bounded length without anything that acts on the reader's terminal,
+    /// and no more than a sandbox may write.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let lines = self.lock();
+        let text = String::from_utf8_lossy(&lines.bytes);
+        let disrupts = |c: char| {
+            (c.is_control() && c != '\n') || matches!(c, '\u{2028}'..='\u{202e}' | '\u{feff}')
+        };
+        if let Some(line) = text.lines().find(|line| line.contains(disrupts)) {
+            return Err(format!("in the log: {line:?}"));
+        }
+        if let Some(line) = text.lines().find(|line| line.len() > LONGEST_LINE) {
+            return Err(format!("a line of {} bytes is in the log", line.len()));
+        }
+        let seconds = lines.since.elapsed().as_secs() as usize + 2;
+        let (found, limit) = (lines.bytes.len(), seconds * LOG_BYTES_PER_SECOND);
+        if found > limit {
+            return Err(format!("{found} bytes were logged in {seconds} s"));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lines> {
+        self.0.lock().expect("the log")
+    }
+}
+
+/// What a plug-in may make of one line, and what the daemon puts before it.
+const LONGEST_LINE: usize = 4096 + 512;
+/// Three sandboxes may write, and the daemon says who crashed.
+const LOG_BYTES_PER_SECOND: usize = 4 * (16 << 10);
+
+struct Lines {
+    bytes: Vec<u8>,
+    since: Instant,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            bytes: Vec::new(),
+            since: Instant::now(),
+        }
     }
 }
 
@@ -91,7 +136,7 @@ impl<'a> MakeWriter<'a> for Log {
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("the log").extend_from_slice(bytes);
+        self.lock().bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

@@ -18,6 +18,9 @@ impl Environment for Hostile {
             "sleep" => format!("{:?}", os::run("sleep", &[])?),
             // Its own question, through the host, back to itself.
             "circle" => format!("{:?}", device::facts(&["circle"])?),
+            "slow" => loop {
+                std::hint::black_box(0);
+            },
             "escape" => escape()?,
             "trap" => panic!("as asked for"),
             "long" => "x".repeat(5 << 20),

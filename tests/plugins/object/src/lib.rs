@@ -6,7 +6,8 @@
 //! config = { behaviour = "spin" }
 //! ```
 //!
-//! Reading the root does it; behaviours that end in `-in-init` do it when the sandbox starts.
+//! Reading the root does it; behaviours that end in `-in-init` do it when the sandbox starts as well. Without the
+//! setting, the name of the instance that is read picks the behaviour.
 
 mod abuse;
 mod reach;
@@ -33,25 +34,46 @@ impl ManagementObject for Hostile {
         Ok(())
     }
 
+    fn instances(&mut self, _mo: &str) -> Result<Vec<String>> {
+        Ok(match behaviour().as_str() {
+            "" => trees::names(),
+            "many-instances" => (0..50_000).map(|number| number.to_string()).collect(),
+            "odd-instances" => vec!["1\n".into()],
+            "empty-instances" => vec![String::new()],
+            "repeated-instances" => vec!["1".into(), "1".into()],
+            "long-instances" => vec!["1".repeat(1 << 20)],
+            _ => vec!["1".into()],
+        })
+    }
+
     fn classes(&mut self) -> Result<Vec<MoClass>> {
         match behaviour().as_str() {
             "many-classes" => Ok(trees::many_classes()),
             "deep-class" => Ok(trees::deep_class()),
+            "same-class" => Ok(trees::same_class()),
             "long-class" => Ok(trees::long_class()),
             _ => Ok(Vec::new()),
         }
     }
 
-    fn read(&mut self, _target: &NodeRef, _options: ReadOptions) -> Result<Vec<Node>> {
-        self.misbehave(&behaviour())
+    fn read(&mut self, target: &NodeRef, _options: ReadOptions) -> Result<Vec<Node>> {
+        self.serve(target)
     }
 
-    fn execute(&mut self, _target: &NodeRef) -> Result<ExecOutcome> {
-        self.misbehave(&behaviour()).map(|_| ExecOutcome::Completed)
+    fn execute(&mut self, target: &NodeRef) -> Result<ExecOutcome> {
+        self.serve(target).map(|_| ExecOutcome::Completed)
     }
 }
 
 impl Hostile {
+    fn serve(&mut self, target: &NodeRef) -> Result<Vec<Node>> {
+        let behaviour = behaviour();
+        match behaviour.trim_end_matches("-in-init") {
+            "" => self.misbehave(&target.instance),
+            behaviour => self.misbehave(behaviour),
+        }
+    }
+
     fn misbehave(&mut self, behaviour: &str) -> Result<Vec<Node>> {
         match behaviour {
             "trap" => abuse::trap(),
@@ -83,6 +105,7 @@ impl Hostile {
                 reach::remember(self.reads)
             }
             "fact" => reach::fact(),
+            "rush" => reach::rush(),
             "long-list" => Ok(trees::long_list()),
             "long-text" => Ok(trees::long_text()),
             "long-error" => Err(Error::other("x".repeat(3 << 20))),

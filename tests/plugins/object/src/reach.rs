@@ -1,7 +1,7 @@
 //! Reaches beyond what is its own: other namespaces, other calls, other plug-ins.
 
 use bailiwick_plugin::storage::{self, Entry};
-use bailiwick_plugin::{Error, Node, Result, config, device};
+use bailiwick_plugin::{Error, Node, Result, call, config, device};
 
 use crate::{harmless, text};
 
@@ -88,4 +88,11 @@ pub(crate) fn fact() -> Result<Vec<Node>> {
             .map(|(_, value)| value)
             .collect::<String>(),
     ))
+}
+
+/// Asks the environment for something that takes it a while, when its own time is nearly up: who is to blame?
+pub(crate) fn rush() -> Result<Vec<Node>> {
+    while call::current().remaining_ms > 30 {}
+    let facts = device::facts(&["slow"])?;
+    Ok(text(format!("{facts:?}")))
 }

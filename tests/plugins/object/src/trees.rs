@@ -13,10 +13,40 @@ pub(crate) fn long_text() -> Vec<Node> {
     vec![Node::leaf(&[], "x".repeat(5 << 20))]
 }
 
+/// The names of the trees below, and of one that is as it should be.
+pub(crate) fn names() -> Vec<String> {
+    [
+        "good",
+        "empty",
+        "no-root",
+        "out-of-order",
+        "duplicate",
+        "two-roots",
+        "orphan",
+        "below-a-leaf",
+        "outside",
+        "unknown",
+        "wrong-format",
+        "leaf-for-interior",
+        "interior-for-leaf",
+        "odd-names",
+        "empty-name",
+        "deep",
+        "not-a-number",
+        "huge-integer",
+        "bad-base64",
+        "too-many",
+    ]
+    .map(String::from)
+    .into()
+}
+
 /// Answers that only the description of the object, or the rules of a tree, can tell from good ones.
 pub(crate) fn tree(name: &str) -> Result<Vec<Node>> {
     let deep = vec!["Text"; 1000];
     Ok(match name {
+        "good" => vec![Node::interior(&[]), Node::leaf(&["Text"], "x")],
+        "too-many" => vec![Node::interior(&[]); 25_000],
         "empty" => vec![],
         "no-root" => vec![Node::leaf(&["Text"], "x")],
         "out-of-order" => vec![Node::leaf(&["Text"], "x"), Node::interior(&[])],
@@ -63,6 +93,24 @@ pub(crate) fn many_classes() -> Vec<MoClass> {
             ddf: "<MgmtTree/>".into(),
         })
         .collect()
+}
+
+/// The type of its own manifest once more, one of another plug-in, and one twice.
+pub(crate) fn same_class() -> Vec<MoClass> {
+    let ddf = include_str!("../object.ddf");
+    [
+        "urn:example:mo:hostile:1.0",
+        "urn:oma:mo:oma-sessioninfomo:1.0",
+        "urn:example:mo:twice:1.0",
+        "urn:example:mo:twice:1.0",
+        "urn:example:mo:a/b?c",
+        "",
+    ]
+    .map(|id| MoClass {
+        id: id.into(),
+        ddf: ddf.into(),
+    })
+    .into()
 }
 
 /// A document of elements in elements: work for whoever reads it recursively.
