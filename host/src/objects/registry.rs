@@ -8,8 +8,9 @@ use bailiwick_protocol::Ddf;
 use tracing::warn;
 
 use super::answer::is_name;
-use super::{Fault, ObjectError, Objects, Request};
+use super::{DDF_KEY, Fault, ObjectError, Objects, Request};
 use crate::authority::Authority;
+use crate::plugins::imports::storage::Namespace;
 use crate::plugins::{Class, Operation, Output};
 
 /// Dynamic types that one plug-in may serve for one authority. Stops a plug-in that makes Package#1 endless.
@@ -95,10 +96,44 @@ impl Objects {
                 Err(error) => failed = Some(error),
             }
         }
+        if *request.authority() == Authority::operator()
+            && let Some(served) = self.served_for_another(request, moid)?
+        {
+            return Ok(served);
+        }
         // The plug-in that cannot be asked now may be the one: it would be wrong to deny the type.
         Err(failed.unwrap_or(ObjectError::NotFound {
             uri: format!("{moid}//"),
         }))
+    }
+
+    /// A dynamic type that some authority added, from what its instances keep of its description. For the
+    /// operator, who may read everything and adds no types.
+    fn served_for_another(
+        &self,
+        request: &Request,
+        moid: &str,
+    ) -> Result<Option<Served>, ObjectError> {
+        let tx = request.transaction();
+        let dynamic = self.inner.plugins.dynamic();
+        for (instance, record) in self.inner.permissions.instances_of(tx, moid)? {
+            let Some(plugin) = dynamic.iter().find(|plugin| ***plugin == *record.plugin) else {
+                continue;
+            };
+            let kept = Namespace::instance(plugin, &instance).get(tx, DDF_KEY);
+            let kept = kept
+                .ok()
+                .flatten()
+                .and_then(|ddf| String::from_utf8(ddf).ok());
+            let class = kept.map(|ddf_text| self.dynamic_type(plugin, &[], moid, &ddf_text));
+            if let Some(Ok(class)) = class {
+                return Ok(Some(Served {
+                    class,
+                    dynamic: true,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     /// All types that this authority may manage and that somebody serves, sorted by MOID.

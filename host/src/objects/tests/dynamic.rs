@@ -131,3 +131,30 @@ async fn a_plug_in_that_cannot_be_asked_is_not_a_missing_type() {
     assert!(scene.objects.served(&request, MOID).await.is_ok());
     assert_eq!(scene.objects.list(&request).await.unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn the_operator_reads_instances_of_types_that_others_added() {
+    let scene = Scene::new(&[]).await;
+    let dynamic = "urn:x:dynamic:1.0";
+    scene.bench.offer(dynamic, &ddf_with_leaf("Leaf"));
+    // A plug-in tells each authority its own types.
+    scene.bench.script(|call| match &call.operation {
+        Operation::Classes if call.authority != north() => Some(Ok(Output::Classes(Vec::new()))),
+        _ => None,
+    });
+    scene
+        .create(&north(), META, &tree(&[("ID", dynamic)]))
+        .await;
+    let all = format!("{dynamic}/*/");
+    let operator = Authority::operator();
+    assert_eq!(read(&scene, &operator, &all).await.unwrap_err(), 404);
+    scene
+        .create(&north(), dynamic, &tree(&[("Leaf", "v")]))
+        .await;
+    assert_eq!(read(&scene, &operator, &all).await.unwrap(), ["Leaf=v"]);
+    assert_eq!(
+        read(&scene, &south(), &all).await.unwrap_err(),
+        404,
+        "nobody else learns of the type"
+    );
+}
