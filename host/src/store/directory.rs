@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 
@@ -13,6 +14,9 @@ use super::{Durability, StoreError};
 pub(super) const DATABASE: &str = "store.sqlite";
 /// Locked as long as a daemon works here.
 const LOCK: &str = "store.lock";
+/// How long the lock is waited for, and how often it is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 /// The key that wraps the keys of sealed values.
 pub(super) const DEVICE_KEY: &str = "device.key";
 
@@ -78,17 +82,33 @@ fn check_owner_and_mode(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// A daemon that was killed while it started a process leaves the lock to that process until it runs its own
+/// program; whoever starts the daemon again at once need not notice.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the store is opened before anything else runs"
+)]
 fn lock(directory: &Path) -> Result<Lock, StoreError> {
     let file = make_file(&directory.join(LOCK))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::InUse {
-            directory: directory.to_owned(),
-        }),
-        Err(e) => Err(problem(
-            &directory.join(LOCK),
-            format!("cannot be locked: {e}"),
-        )),
+    let begun = Instant::now();
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Lock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) if begun.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_LOOK);
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(StoreError::InUse {
+                    directory: directory.to_owned(),
+                });
+            }
+            Err(e) => {
+                return Err(problem(
+                    &directory.join(LOCK),
+                    format!("cannot be locked: {e}"),
+                ));
+            }
+        }
     }
 }
 
