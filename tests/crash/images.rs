@@ -6,15 +6,15 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use aws_lc_rs::digest;
 
 use super::disk::{Content, Disk, Image, Plan};
+use super::log::{Channel, Log, Snapshot};
 use super::random::Random;
-use super::record::{Log, Snapshot};
 use super::scratch::Scratch;
 
 /// Images that are tried at the same time.
@@ -29,6 +29,9 @@ const KEPT: usize = 3;
 /// Ways through all cut points, each with other plans. Where images repeat, there are no more.
 const ROUNDS: usize = 60;
 
+/// How many times more images there must be room for, where very many are asked for.
+const PLENTY: usize = 4;
+
 /// What was recorded.
 pub(crate) struct Recording {
     /// The watched directory before the first run.
@@ -40,12 +43,20 @@ pub(crate) struct Recording {
     pub(crate) originals: PathBuf,
 }
 
+/// What the outside knows when the power fails.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Told {
+    /// How many acknowledgements may have left.
+    pub(crate) acknowledged: usize,
+    /// Whether anything may have been sent over the network.
+    pub(crate) sent: bool,
+}
+
 /// One power cut.
 pub(crate) struct Case {
     pub(crate) position: usize,
     pub(crate) plan: Plan,
-    /// How many acknowledgements may have left.
-    pub(crate) acknowledged: usize,
+    pub(crate) told: Told,
     pub(crate) shared_memory: SharedMemory,
     pub(crate) image: Image,
 }
@@ -65,13 +76,13 @@ impl std::fmt::Display for Case {
         let Self {
             position,
             plan,
-            acknowledged,
+            told,
             shared_memory,
             ..
         } = self;
         write!(
             f,
-            "cut behind line {position}, {plan:?}, -shm {shared_memory:?}, {acknowledged} acknowledged"
+            "cut behind line {position}, {plan:?}, -shm {shared_memory:?}, {told:?}"
         )
     }
 }
@@ -81,7 +92,7 @@ impl std::fmt::Display for Case {
 struct Choice {
     position: usize,
     plan: Plan,
-    acknowledged: usize,
+    told: Told,
 }
 
 impl Recording {
@@ -96,10 +107,26 @@ impl Recording {
         cuts
     }
 
+    /// What the outside knows at a moment.
+    pub(crate) fn told(&self, position: usize) -> Told {
+        let network = self
+            .log
+            .said
+            .iter()
+            .filter(|said| said.channel == Channel::Network);
+        Told {
+            acknowledged: self.acknowledged.iter().filter(|a| **a <= position).count(),
+            sent: network
+                .map(|said| said.position)
+                .any(|sent| sent <= position),
+        }
+    }
+
     /// Chooses about `count` different images.
     fn choose(&self, count: usize, random: &mut Random) -> Vec<Choice> {
         let mut chosen: HashMap<[u8; 32], Choice> = HashMap::new();
-        for round in 0..ROUNDS {
+        let rounds = ROUNDS.max(PLENTY * count / self.cuts().len().max(1));
+        for round in 0..rounds {
             let wanted = count - chosen.len();
             if wanted == 0 {
                 break;
@@ -116,15 +143,15 @@ impl Recording {
                 let Some(plan) = plan(round + index, disk.uncertain(), random) else {
                     continue;
                 };
-                let acknowledged = self.acknowledged.iter().filter(|a| **a <= position).count();
+                let told = self.told(position);
                 let choice = Choice {
                     position,
                     plan,
-                    acknowledged,
+                    told,
                 };
                 let known = chosen.entry(hash(&disk.image(plan))).or_insert(choice);
                 // The same bytes at another moment: the later one demands more of them.
-                if known.acknowledged < acknowledged {
+                if known.told.acknowledged < told.acknowledged {
                     *known = choice;
                 }
             }
@@ -132,6 +159,56 @@ impl Recording {
         let mut chosen: Vec<Choice> = chosen.into_values().collect();
         chosen.sort_by_key(|choice| choice.position);
         chosen
+    }
+
+    /// The recorder has seen everything: without a power cut, what lies in `directory` now is what was recorded.
+    pub(crate) fn check_against(&self, directory: &Path) -> Result<()> {
+        let mut disk = Disk::new(&self.snapshot, &self.log);
+        disk.advance(self.log.end);
+        let found = Snapshot::of(directory)?.paths();
+        let image = disk.image(Plan::All);
+        let recorded: Vec<&String> = image.nodes.keys().collect();
+        ensure!(
+            found.keys().collect::<Vec<_>>() == recorded,
+            "recorded were {recorded:?}, and there are {:?}",
+            found.keys()
+        );
+        for (path, (_, content)) in &image.nodes {
+            let is_same = match content {
+                Content::File(file) => found[path].as_deref() == Some(&file.bytes()),
+                Content::Original(inode) => found[path].as_ref() == self.snapshot.file(*inode),
+                Content::Directory => found[path].is_none(),
+            };
+            ensure!(is_same, "what was recorded of {path} is not what is there");
+        }
+        Ok(())
+    }
+
+    /// Any one power cut.
+    pub(crate) fn random_case(&self, random: &mut Random) -> Case {
+        let cuts = self.cuts();
+        let position = cuts[random.below(cuts.len() as u64) as usize];
+        let mut disk = Disk::new(&self.snapshot, &self.log);
+        disk.advance(position);
+        let plan = Plan::Sectors {
+            seed: random.next(),
+        };
+        self.case(&disk, position, plan, random)
+    }
+
+    fn case(&self, disk: &Disk<'_>, position: usize, plan: Plan, random: &mut Random) -> Case {
+        let made = self.log.shared_memory.is_some_and(|made| made <= position);
+        let shared_memory = match random.next() {
+            seed if made && seed & 1 == 0 => SharedMemory::Garbage(seed),
+            _ => SharedMemory::Absent,
+        };
+        Case {
+            position,
+            plan,
+            told: self.told(position),
+            shared_memory,
+            image: disk.image(plan),
+        }
     }
 
     /// Makes about `count` different images and lets `trial` judge each, two at a time.
@@ -143,18 +220,12 @@ impl Recording {
         let scratch = Scratch::new(trial.name)?;
         let violations: Mutex<Vec<String>> = Mutex::default();
         let (send, receive) = mpsc::sync_channel::<Case>(4);
-        let receive = Mutex::new(receive);
-        let next = || {
-            receive
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .recv()
-        };
-        let work = |worker: usize| -> Result<()> {
+        let work = |worker: usize, cases: &Mutex<mpsc::Receiver<Case>>| -> Result<()> {
+            let next = || cases.lock().unwrap_or_else(PoisonError::into_inner).recv();
             while let Ok(case) = next() {
                 let directory = scratch.path().join(worker.to_string());
                 self.write(&case, &directory)?;
-                if let Err(problem) = (trial.check)(&directory, case.acknowledged) {
+                if let Err(problem) = (trial.check)(&directory, case.told) {
                     let mut violations = violations.lock().unwrap_or_else(PoisonError::into_inner);
                     let kept = match trial.keep && violations.len() < KEPT {
                         true => self.keep(&case, trial.name, &problem)?,
@@ -168,34 +239,20 @@ impl Recording {
         };
         std::thread::scope(|scope| -> Result<()> {
             let work = &work;
+            // Owned by the workers alone: if they end early, sending fails instead of waiting for ever.
+            let cases = Arc::new(Mutex::new(receive));
             let workers: Vec<_> = (0..WORKERS)
-                .map(|worker| scope.spawn(move || work(worker)))
+                .map(|worker| {
+                    let cases = Arc::clone(&cases);
+                    scope.spawn(move || work(worker, &cases))
+                })
                 .collect();
+            drop(cases);
             let mut disk = Disk::new(&self.snapshot, &self.log);
-            for Choice {
-                position,
-                plan,
-                acknowledged,
-                ..
-            } in choices
-            {
+            for Choice { position, plan, .. } in choices {
                 disk.advance(position);
-                let made = self.log.shared_memory.is_some_and(|made| made <= position);
-                let shared_memory = match random.next() {
-                    seed if made && seed & 1 == 0 => SharedMemory::Garbage(seed),
-                    _ => SharedMemory::Absent,
-                };
-                let image = disk.image(plan);
-                if send
-                    .send(Case {
-                        position,
-                        plan,
-                        acknowledged,
-                        shared_memory,
-                        image,
-                    })
-                    .is_err()
-                {
+                let case = self.case(&disk, position, plan, &mut random);
+                if send.send(case).is_err() {
                     break;
                 }
             }
@@ -258,14 +315,17 @@ impl Recording {
 
     /// Keeps an image that was found wanting, and says how to try it again.
     fn keep(&self, case: &Case, name: &str, problem: &anyhow::Error) -> Result<String> {
-        let directory = kept()?.join(format!("{name}-{}-{}", case.position, case.acknowledged));
+        let directory = kept()?.join(format!("{name}-{}", case.position));
         if directory.exists() {
             fs::remove_dir_all(&directory)?;
         }
         self.write(case, &directory)?;
         fs::write(
             directory.join("case"),
-            format!("{name}\n{}\n{case}\n{problem:#}\n", case.acknowledged),
+            format!(
+                "{name}\n{}\n{}\n{case}\n{problem:#}\n",
+                case.told.acknowledged, case.told.sent
+            ),
         )?;
         Ok(format!(
             "\n    try it again: cargo test -p bailiwick-tests --test crash -- --replay {}",
@@ -277,13 +337,14 @@ impl Recording {
 /// How images are judged.
 pub(crate) struct Trial<'a> {
     pub(crate) name: &'a str,
-    /// What is wrong with the image in `disk` of a directory, after so many acknowledgements. May change it.
-    pub(crate) check: &'a (dyn Fn(&Path, usize) -> Result<()> + Sync),
+    /// What is wrong with the image in `disk` of a directory. May change it.
+    pub(crate) check: &'a (dyn Fn(&Path, Told) -> Result<()> + Sync),
     /// Whether the first violations are kept.
     pub(crate) keep: bool,
 }
 
 /// What became of the images.
+#[derive(Default)]
 pub(crate) struct Outcome {
     pub(crate) images: usize,
     pub(crate) cuts: usize,
@@ -361,6 +422,14 @@ impl std::fmt::Display for Outcome {
 }
 
 impl Outcome {
+    /// Counts another outcome as well.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.images += other.images;
+        self.cuts += other.cuts;
+        self.seconds += other.seconds;
+        self.violations.extend(other.violations);
+    }
+
     /// Nothing was lost and nothing was half.
     pub(crate) fn expect_none(&self) -> Result<()> {
         ensure!(self.images > 0, "no images");

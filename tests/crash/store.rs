@@ -12,9 +12,10 @@ use std::sync::LazyLock;
 use anyhow::{Context, Result, bail, ensure};
 use bailiwick::store::{Batch, Durability, Options, Store, Table};
 
-use super::images::{Outcome, Recording, Trial};
+use super::images::{Outcome, Recording, Told, Trial};
+use super::log::{Channel, Snapshot};
 use super::random::Random;
-use super::record::{self, Channel, Recorder, Snapshot};
+use super::record::{self, Recorder};
 use super::scratch::Scratch;
 
 /// Transactions of the writing program, in two runs: the second one finds what the first one left.
@@ -151,16 +152,19 @@ fn record(scratch: &Scratch, durability: &str) -> Result<Recording> {
         "{} of {TRANSACTIONS} commits were recorded",
         acknowledged.len()
     );
-    Ok(Recording {
+    let recording = Recording {
         snapshot,
         log,
         acknowledged,
         originals,
-    })
+    };
+    recording.check_against(&disk)?;
+    Ok(recording)
 }
 
 /// All acknowledged transactions are there, whole, and perhaps the next one; and the store can be written to.
-pub(crate) fn check(directory: &Path, acknowledged: usize) -> Result<()> {
+pub(crate) fn check(directory: &Path, told: Told) -> Result<()> {
+    let acknowledged = told.acknowledged;
     let state = directory.join("disk/state");
     if !state.exists() {
         ensure!(acknowledged == 0, "the whole state is gone");
