@@ -68,6 +68,10 @@ pub(crate) fn demo() -> Result<()> {
             stage.directory.display()
         );
     }
+    println!(
+        "\nAll {} commands got the status that was foreseen.",
+        lines.len()
+    );
     Ok(())
 }
 
