@@ -74,6 +74,17 @@ impl Instance {
             miid: miid.into(),
         }
     }
+
+    /// A new name for an instance of `moid`: nine random digits. `None`: the system gives no random bytes.
+    ///
+    /// choice: OMA DM 2.0 leaves the MIID to the client. Names that are counted through would tell an authority how
+    /// many instances the others have.
+    pub fn at_random(moid: &str) -> Option<Self> {
+        let mut bytes = [0; 8];
+        aws_lc_rs::rand::fill(&mut bytes).ok()?;
+        let number = 100_000_000 + u64::from_be_bytes(bytes) % 900_000_000;
+        Some(Self::new(moid, number.to_string()))
+    }
 }
 
 impl fmt::Display for Instance {
@@ -108,5 +119,18 @@ mod tests {
             "https://ma.example"
         );
         assert!(Authority::local("app").is_local());
+    }
+
+    #[test]
+    fn new_names_are_nine_digits_and_not_in_order() {
+        let names: Vec<String> = (0..32)
+            .map(|_| Instance::at_random("urn:oma:mo:a:1.0").unwrap().miid)
+            .collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.len() == 9 && name.bytes().all(|byte| byte.is_ascii_digit()))
+        );
+        assert!(!names.is_sorted());
     }
 }

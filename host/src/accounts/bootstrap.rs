@@ -21,7 +21,7 @@ use super::{
     Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey, PLUGIN,
     queue_alert,
 };
-use crate::authority::Authority;
+use crate::authority::{Authority, Instance};
 use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Trust};
 use crate::plugins::AlertRequest;
 use crate::store::{StoreError, Table, Transaction, tables};
@@ -199,12 +199,13 @@ impl Accounts {
         Ok(Bootstrapped { account, change })
     }
 
-    /// The smallest number that is not the MIID of a DM Account instance.
+    /// A free name for a DM Account instance.
     fn free_miid(&self, tx: &Transaction) -> Result<String, BootstrapError> {
         let there = self.inner.permissions.instances_of(tx, DMACC_MOID)?;
-        let taken = |miid: &String| there.iter().any(|(instance, _)| instance.miid == *miid);
-        let mut numbers = (1..=there.len() + 1).map(|number| number.to_string());
-        Ok(numbers.find(|miid| !taken(miid)).unwrap_or_default())
+        let is_free = |name: &Instance| there.iter().all(|(instance, _)| instance != name);
+        let mut names = std::iter::from_fn(|| Instance::at_random(DMACC_MOID));
+        let free = names.find(is_free).ok_or(BootstrapError::NoRandomness)?;
+        Ok(free.miid)
     }
 }
 

@@ -116,6 +116,9 @@ pub enum BootstrapError {
         /// Why it cannot be made.
         reason: String,
     },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// The device cannot keep it.
     #[error(transparent)]
     Account(#[from] AccountError),

@@ -14,6 +14,12 @@ use crate::authority::{Authority, Instance};
 use crate::plugins::imports::storage::Namespace;
 use crate::plugins::{Operation, Output};
 
+/// Names that are tried for a new instance. More than one is hardly ever taken.
+const NAMES: usize = 64;
+
+/// How a new instance of a type is called, beside those that exist.
+pub(super) type Naming = fn(&str, &BTreeSet<Instance>) -> Option<Instance>;
+
 /// The instances of a type that an authority may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -204,28 +210,25 @@ impl Objects {
         }
     }
 
-    /// A free name for a new instance, locked: the smallest decimal number from 1 that no instance has, and that
-    /// no other command is about to give.
-    // choice: as an independent implementer does; OMA DM 2.0 leaves the MIID to the client.
+    /// A free name for a new instance, locked.
     pub(super) async fn new_instance(
         &self,
         request: &Request,
         served: &Served,
     ) -> Result<Instance, ObjectError> {
-        let existing = self.existing(request, served).await?;
-        let numbers: BTreeSet<u64> = existing
-            .iter()
-            .filter_map(|instance| instance.miid.parse().ok())
-            .collect();
-        for number in (1..).filter(|number| !numbers.contains(number)) {
-            let instance = Instance::new(&served.class.moid, number.to_string());
+        let mut taken = self.existing(request, served).await?;
+        for _ in 0..NAMES {
+            let name = (self.inner.naming)(&served.class.moid, &taken);
+            let instance = name.ok_or(ObjectError::NoRandomness)?;
             // Another command may have made it since the instances were listed.
-            if request.try_lock(&instance) && !self.recorded(request, served)?.contains(&instance) {
+            let is_free = !taken.contains(&instance)
+                && request.try_lock(&instance)
+                && !self.recorded(request, served)?.contains(&instance);
+            if is_free {
                 return Ok(instance);
             }
+            taken.insert(instance);
         }
-        Err(ObjectError::NotFound {
-            uri: format!("{}//", served.class.moid),
-        })
+        Err(ObjectError::NoRandomness)
     }
 }

@@ -34,7 +34,7 @@ use std::rc::Rc;
 
 use bailiwick_protocol as protocol;
 
-use crate::authority::Authority;
+use crate::authority::{Authority, Instance};
 use crate::config::Limits;
 use crate::permissions::Permissions;
 use crate::plugins::Bearer;
@@ -51,7 +51,7 @@ pub use rules::Refusal;
 pub use serve::{Answer, Serve};
 pub use work::{Data, Reading};
 
-use instances::Brought;
+use instances::{Brought, Naming};
 use locks::Locks;
 use registry::Types;
 
@@ -73,6 +73,7 @@ struct Inner {
     types: Types,
     locks: Locks,
     brought: Brought,
+    naming: Naming,
 }
 
 impl Objects {
@@ -98,6 +99,7 @@ impl Objects {
                 types: Types::default(),
                 locks: Locks::default(),
                 brought: Brought::default(),
+                naming: |moid, _| Instance::at_random(moid),
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! A bench for tests: plug-ins that keep trees in their storage, or answer as a test tells them.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bailiwick_protocol::{ClientUri, Ddf, Limits as WireLimits, Node, Value};
@@ -87,7 +87,8 @@ impl Scene {
         bench.add_class(MOID, "trees", &moid_ddf());
         bench.add_class(FIXED, "fixtures", &fixed_ddf());
         bench.add_class(META, "shapes", &meta_ddf());
-        let objects = Objects::new(bench.clone(), permissions.clone(), store.clone(), &limits);
+        let mut objects = Objects::new(bench.clone(), permissions.clone(), store.clone(), &limits);
+        Rc::get_mut(&mut objects.inner).unwrap().naming = counted;
         Self {
             bench,
             store,
@@ -469,4 +470,10 @@ pub(crate) fn ddf_with_leaf(name: &str) -> String {
         "node Dynamic ZeroOrMore",
         &node(name, "Get Replace", "chr Permanent One", ""),
     ))
+}
+
+/// The smallest number that is free: names that tests can foresee.
+fn counted(moid: &str, existing: &BTreeSet<Instance>) -> Option<Instance> {
+    let mut names = (1..).map(|number: u32| Instance::new(moid, number.to_string()));
+    names.find(|name| !existing.contains(name))
 }
