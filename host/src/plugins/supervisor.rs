@@ -357,6 +357,11 @@ impl Inner {
             Some(instance) => Namespace::instance(&plugin.name, instance),
             None => Namespace::own(&plugin.name, &call.authority),
         };
+        // What there is can be told by a plug-in that cannot serve any of it.
+        let proves_health = !matches!(
+            call.operation,
+            Operation::Classes | Operation::Instances { .. }
+        );
         let transaction = Rc::clone(&call.transaction);
         let mark = transaction.mark();
         let left = deadline.saturating_duration_since(Instant::now());
@@ -417,7 +422,7 @@ impl Inner {
             }
             outcome => outcome,
         };
-        self.judge(&key, &plugin, outcome)
+        self.judge(&key, &plugin, outcome, proves_health)
     }
 
     /// Keeps the score of a plug-in and puts its failure into words.
@@ -426,6 +431,7 @@ impl Inner {
         key: &(Rc<str>, Authority),
         plugin: &Installed,
         outcome: Result<Output, Failure>,
+        proves_health: bool,
     ) -> Result<Output, CallError> {
         let mut scores = self.health.borrow_mut();
         let health = scores.entry(key.clone()).or_default();
@@ -433,7 +439,9 @@ impl Inner {
         let name = plugin.name.to_string();
         let failure = match outcome {
             Ok(output) => {
-                health.traps = 0;
+                if proves_health {
+                    health.traps = 0;
+                }
                 return Ok(output);
             }
             Err(failure) => failure,
