@@ -187,7 +187,10 @@ impl ThroughPlugins {
             transport,
         } = self.dial(to).await?;
         let channel = certificates::connect(stream, to.host(), &trust, self.handshake).await?;
-        let over = format!("{transport}, {}", channel.description());
+        let mut over = format!("{transport}, {}", channel.description());
+        if !channel.is_mutual() {
+            over.push_str(", device not authenticated");
+        }
         Ok(Reached {
             connection: Connection::open(channel).await?,
             bearer,
