@@ -48,8 +48,11 @@ const NAMED_ONLY_BY: [(&str, &[&str]); 6] = [
         "wasmtime",
         &["host/src/worker/", "host/src/plugins/compile.rs"],
     ),
-    // One TLS configuration on the device; the authority is the other end.
-    ("rustls", &["host/src/certificates/", "sdk/authority/"]),
+    // One TLS configuration on the device; the authority is the other end, and so is a server of another make.
+    (
+        "rustls",
+        &["host/src/certificates/", "sdk/authority/", "tests/server/"],
+    ),
     (
         "tokio_rustls",
         &["host/src/certificates/", "sdk/authority/"],

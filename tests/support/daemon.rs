@@ -116,6 +116,14 @@ impl Daemon {
         }
     }
 
+    /// An error if it has ended.
+    pub fn assert_running(&mut self) -> io::Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => Err(self.failed(&format!("the daemon ended with {status}"))),
+        }
+    }
+
     /// Asks it to stop, as a service manager does, and waits until it has.
     pub fn stop(mut self) -> io::Result<()> {
         kill_process(self.process, Signal::TERM)?;

@@ -2,6 +2,7 @@
 //! was skipped.
 
 pub mod daemon;
+pub mod device;
 pub mod runner;
 
 use std::io::Write;
