@@ -398,7 +398,7 @@ fn sessions(table: &mut Table, executable: &Path, device: &Device) -> Result<()>
         session(&mut admin, &account)?;
         managed.push(account);
         servers.push(server);
-        std::thread::sleep(Duration::from_millis(300));
+        bailiwick_tests::daemon::pause(Duration::from_millis(300));
         pss.push(daemon.pss()?);
     }
     let first = pss.first().copied().context("no authority")?;
@@ -462,7 +462,7 @@ fn wait_until_idle(account: &Managed) -> Result<()> {
         if started.elapsed() > BOOTED {
             bail!("the session after the bootstrap did not take the commands");
         }
-        std::thread::sleep(Duration::from_millis(20));
+        bailiwick_tests::daemon::pause(Duration::from_millis(20));
     }
     Ok(())
 }
@@ -478,7 +478,9 @@ fn session(admin: &mut Admin, account: &Managed) -> Result<serde_json::Value> {
             Ok(report) if report["succeeded"] == true => return Ok(report),
             Ok(report) => bail!("a session failed: {report}"),
             // The session after the bootstrap may still say goodbye.
-            Err(_) if started.elapsed() < BOOTED => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) if started.elapsed() < BOOTED => {
+                bailiwick_tests::daemon::pause(Duration::from_millis(20))
+            }
             Err(error) => return Err(error),
         }
     }
