@@ -655,6 +655,9 @@ impl Inner {
             worker.spend(began.elapsed());
             if let Some(pause) = self.pause(worker) {
                 tokio::time::sleep(pause).await;
+            } else if worker.wire.has_more() {
+                // What has come already would be read without a break.
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -668,8 +671,11 @@ impl Inner {
     ) -> Result<(), &'static str> {
         match message {
             FromWorker::Done { call, result } => {
-                let asks = worker.active(call).is_some_and(|call| call.importing.get());
-                if asks && result.is_ok() {
+                // Given up meanwhile, or never a call of this worker.
+                let Some(active) = worker.active(call) else {
+                    return Ok(());
+                };
+                if active.importing.get() && result.is_ok() {
                     return Err("it answered while it was asking");
                 }
                 let handed_over = match &result {

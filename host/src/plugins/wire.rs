@@ -159,6 +159,12 @@ impl<In: DeserializeOwned, Out: Serialize> Wire<In, Out> {
         }
     }
 
+    /// Whether more has been read than the last message.
+    pub fn has_more(&self) -> bool {
+        let incoming = lock(&self.incoming);
+        incoming.start < incoming.bytes.len()
+    }
+
     /// How long reading and decoding messages has taken since this was called last.
     pub fn take_decoding(&self) -> Duration {
         Duration::from_nanos(self.decoding.swap(0, Ordering::Relaxed))
