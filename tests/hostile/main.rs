@@ -4,6 +4,7 @@
 //! must come to the outcome that `kinds.rs` names, and leave nothing behind.
 
 mod device;
+mod impostor;
 mod kinds;
 mod measure;
 mod objects;
@@ -36,7 +37,7 @@ const ALLOWANCE: Duration = Duration::from_millis(4);
 const ROUNDS: u32 = 3;
 
 fn main() -> ExitCode {
-    if let Some(code) = bailiwick_tests::role() {
+    if let Some(code) = impostor::play().or_else(bailiwick_tests::role) {
         return code;
     }
     let _ahead = Ahead::of_others();
@@ -66,6 +67,13 @@ fn main() -> ExitCode {
     story!(stories::a_caller_that_gives_up);
     story!(stories::what_is_remembered);
     story!(stories::a_stale_connection);
+    for (kind, expect) in impostor::all() {
+        let (on, log) = (Rc::clone(&ground), log.clone());
+        let name = format!("a-worker-that-{kind}");
+        trials.push(runner::Trial::new(name, move || {
+            run(impostor::trial(on, log, kind, expect))
+        }));
+    }
     drop(ground);
     runner::run(trials)
 }
