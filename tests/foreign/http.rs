@@ -119,6 +119,9 @@ fn what_breaks_off_ends_the_session_and_is_not_repeated() {
         broken("half a status line", end().only(5).close()),
         broken("half a head", end().only(40).close()),
         broken("half a body", end().framing(Framing::LengthOff(1)).close()),
+        Case::new("a body that is longer than its length")
+            .answers([end().framing(Framing::LengthOff(-1))])
+            .fails("cannot be read"),
         broken(
             "half a body, and a reset",
             end().framing(Framing::LengthOff(1)).reset(),
@@ -243,7 +246,12 @@ fn connections_that_fail_at_once_end_the_session() {
     let alert = || Greeting::Plain(vec![21, 3, 3, 0, 2, 2, 40]);
     Stage::set(&[]).play_all([
         broken("closed", Greeting::Closed, "closed the connection"),
-        broken("reset", Greeting::Reset, ""),
+        broken("reset", Greeting::Reset, "connection"),
+        broken(
+            "reset in the handshake",
+            Greeting::ResetInHandshake,
+            "closed the connection during the TLS handshake",
+        ),
         broken("an alert", alert(), "andshake"),
         broken(
             "plain HTTP",

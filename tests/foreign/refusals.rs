@@ -1,7 +1,9 @@
 //! Answers that are no success: they end the session at once, and nobody is followed anywhere (OMA DM 2.0 §5.1.4).
 
-use super::stage::{Case, Stage};
-use crate::server::Reply;
+use bailiwick_tests::device::Setup;
+
+use super::stage::{Case, DEVINFO, Stage};
+use crate::server::{self, Greeting, Reply, Script, Server, Trust};
 
 /// Statuses, and fields that usually come with them.
 const REFUSALS: &[(&str, &[(&str, &str)])] = &[
@@ -91,9 +93,9 @@ fn no_package_is_sent_again_or_elsewhere_after_a_refusal() {
     }
 }
 
-/// What was done before a refusal stays done, and the alerts that were to ride in a refused package ride in the next.
+/// What was done before a refusal stays done.
 #[test]
-fn a_refusal_undoes_nothing_and_loses_nothing() {
+fn a_refusal_undoes_nothing() {
     let mut stage = Stage::set(&[]);
     stage.play_all([
         Case::new("a write, whose status is refused")
@@ -112,4 +114,56 @@ fn a_refusal_undoes_nothing_and_loses_nothing() {
             .statuses([&[200]])
             .check(|played| assert_eq!(played.mo_data(0, 0)["Setting"], "kept")),
     ]);
+}
+
+/// An alert is only gone when a server has taken the package that it rode in.
+#[test]
+fn a_bootstrap_is_reported_until_the_server_has_taken_it() {
+    let trust = Trust::new("Alpha CA");
+    let server = Server::start(trust.usual());
+    let uri = format!("{}/dm", server.uri());
+    let account = server::account(&trust, "alpha", &uri, &[DEVINFO]);
+    // Nobody tries again by itself while this test looks.
+    let device = Setup::usual().limit("retry-ms", 600_000).start();
+    let admin = device.admin();
+    let answers = [
+        Reply::status("503 Service Unavailable"),
+        Reply::raw("").close(),
+        Reply::status("403 Forbidden"),
+        Reply::text("{}"),
+    ];
+    let hold = |script: Script| {
+        server.play(&script, &[]);
+        let report = admin.session("alpha").unwrap();
+        let requests = server.take().requests;
+        let alerts = requests.first().map(|request| {
+            let alerts = request.json()["Alert"].as_array().unwrap().clone();
+            let kinds = alerts.iter().map(|alert| alert["AlertType"].to_string());
+            kinds.collect::<Vec<_>>()
+        });
+        (report["completed"] == true, alerts)
+    };
+    server.play(&refuses(&answers[0]), &[]);
+    admin.bootstrap(&server::document(vec![account])).unwrap();
+    let bootstrap = Some(vec!["\"urn:oma:at:dm:2.0:BootstrapComplete\"".to_owned()]);
+    let client = Some(vec!["\"urn:oma:at:dm:2.0:ClientInitiatedMgmt\"".to_owned()]);
+    for answer in &answers {
+        assert_eq!(hold(refuses(answer)), (false, bootstrap.clone()));
+    }
+    let unreachable = Script {
+        greetings: vec![Greeting::Closed; 2],
+        ..Script::default()
+    };
+    assert_eq!(hold(unreachable), (false, None));
+    assert_eq!(hold(Script::default()), (true, bootstrap));
+    assert_eq!(hold(Script::default()), (true, client));
+    device.stop();
+}
+
+/// A server that answers every package like this.
+fn refuses(reply: &Reply) -> Script {
+    Script {
+        afterwards: Some(reply.clone()),
+        ..Script::default()
+    }
 }

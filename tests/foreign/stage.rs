@@ -374,6 +374,10 @@ impl Stage {
             .statuses([&[200]])
             .check(|played| {
                 assert_eq!(played.mo_data(0, 0), json!({ "DevID": DEVICE_ID }));
+                // The device has ended its connections in order.
+                for connection in &played.here.connections {
+                    assert_eq!(connection.error, None);
+                }
             });
         self.play(&good);
     }

@@ -46,6 +46,8 @@ pub(crate) enum Greeting {
     Closed,
     /// It is reset at once.
     Reset,
+    /// It is reset when the device has begun a handshake.
+    ResetInHandshake,
     /// Nobody says anything.
     Silence,
     /// These bytes in answer to the first ones that arrive, without TLS.
@@ -257,6 +259,11 @@ impl Attendant<'_> {
             Greeting::Tls | Greeting::Tampered => {}
             Greeting::Closed => return,
             Greeting::Reset => return wire::reset(&stream),
+            Greeting::ResetInHandshake => {
+                let mut some = [0; 64];
+                let _read = stream.read(&mut some);
+                return wire::reset(&stream);
+            }
             Greeting::Silence => return wait_for_end(&mut stream),
             Greeting::Plain(answer) => {
                 let mut hello = [0; 4096];

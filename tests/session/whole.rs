@@ -144,6 +144,8 @@ fn objects_and_accounts_outlive_the_daemon() {
     let delete = format!("DELETE {}", uris[1]);
     let before = world.north(&[delete.as_str(), "GET $M/*/"]);
     assert_eq!(before.statuses(), [200, 200]);
+    let operators = world.admin.get(&format!("{SENSOR}/*/ID")).unwrap();
+    assert_eq!(operators.len(), 1, "the operator reads it too");
     let mut world = world.restart();
     let after = world.north(&["GET $M/*/", "GET $D//DevID"]);
     assert_eq!(after.done[0], before.done[1], "validators included");
