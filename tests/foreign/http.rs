@@ -246,7 +246,7 @@ fn connections_that_fail_at_once_end_the_session() {
     let alert = || Greeting::Plain(vec![21, 3, 3, 0, 2, 2, 40]);
     Stage::set(&[]).play_all([
         broken("closed", Greeting::Closed, "closed the connection"),
-        broken("reset", Greeting::Reset, "connection"),
+        broken("reset", Greeting::Reset, "onnection"),
         broken(
             "reset in the handshake",
             Greeting::ResetInHandshake,
