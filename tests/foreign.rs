@@ -5,7 +5,8 @@
 //! stage      the device, the servers, and how a row is played
 //! packages   what stands in a Package#2
 //! uris       which nodes a ClientURI means
-//! bodies     management data from and to a repository
+//! bodies     what data look like, and where they go
+//! transfers  uploads, downloads, and which repositories there are
 //! http       how answers are framed, and how connections end
 //! cont       where a session goes on, and where it does not
 //! refusals   4xx, 5xx, redirects
@@ -27,6 +28,7 @@ mod foreign {
     pub(crate) mod packages;
     pub(crate) mod refusals;
     pub(crate) mod stage;
+    pub(crate) mod transfers;
     pub(crate) mod trust;
     pub(crate) mod uris;
 }
