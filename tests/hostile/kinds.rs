@@ -18,6 +18,8 @@ pub(crate) struct Kind {
     pub(crate) installations: Vec<Installation>,
     pub(crate) operation: Operation,
     pub(crate) expect: Expect,
+    /// What a first call writes is kept: there is something to be read again and again.
+    pub(crate) keeps: bool,
 }
 
 /// What must come of a call.
@@ -135,6 +137,13 @@ fn objects() -> Vec<Kind> {
     .map(|(behaviour, expect)| object_kind(behaviour, expect))
     .into();
     for kind in &mut kinds {
+        if kind.name == "scan" {
+            kind.keeps = true;
+            let plugins = kind.installations.iter_mut();
+            plugins.for_each(|plugin| {
+                plugin.manifest = plugin.manifest.replace("call-ms = 400", "call-ms = 1500")
+            });
+        }
         // So that they get there in the time that they have.
         if matches!(kind.expect, Refused(PluginError::TooLarge)) {
             let plugins = kind.installations.iter_mut();
@@ -158,6 +167,7 @@ fn object_kind(behaviour: &str, expect: Expect) -> Kind {
         installations: vec![plugin],
         operation: read(MOID, behaviour),
         expect,
+        keeps: false,
     }
 }
 
@@ -359,6 +369,7 @@ fn raw_kind(name: &str, component: Vec<u8>, expect: Expect) -> Kind {
         installations: vec![raw_installation(component)],
         operation: read(MOID, name),
         expect,
+        keeps: false,
     }
 }
 
@@ -497,6 +508,7 @@ fn not_for_us() -> Vec<Kind> {
         installations: vec![plugin.limits(&format!("call-ms = {}", DEADLINE.as_millis()))],
         operation: read(MOID, name),
         expect,
+        keeps: false,
     })
     .into();
     for kind in &mut kinds {
@@ -656,6 +668,7 @@ fn transports() -> Vec<Kind> {
             preferred: Bearer::Unknown,
         },
         expect,
+        keeps: false,
     })
     .into()
 }

@@ -126,7 +126,7 @@ pub(crate) async fn a_caller_that_gives_up(ground: Rc<Ground>) -> Result<String,
     let device = Device::new(&ground, &[&plugin], "")?;
     device.plugins.compile_all().await;
     device.good_call(&mean()).await?;
-    for behaviour in ["rewrite", "put-and-delete", "spin", "scan"] {
+    for behaviour in ["rewrite", "put-and-delete", "spin", "delete-nothing"] {
         let transaction = Rc::new(ground.store.begin());
         let who = mean();
         let call = device.call_in(&who, PLUGIN, read(MOID, behaviour), &transaction);

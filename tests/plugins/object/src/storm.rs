@@ -107,7 +107,8 @@ pub(crate) fn scan() -> Result<Vec<Node>> {
             storage::put(&format!("block-{number}"), &vec![1; 1 << 20])?;
         }
     }
-    while time_is_left() {
+    // A host that takes its time is heard out.
+    while call::current().remaining_ms > 600 {
         storage::scan("")?;
     }
     Ok(harmless())
