@@ -30,7 +30,7 @@ const KEPT: usize = 3;
 const ROUNDS: usize = 60;
 
 /// How many times more images there must be room for, where very many are asked for.
-const PLENTY: usize = 4;
+const PLENTY: usize = 16;
 
 /// What was recorded.
 pub(crate) struct Recording {

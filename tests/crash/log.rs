@@ -108,6 +108,17 @@ pub(crate) struct Log {
 }
 
 impl Log {
+    /// Where a file of this name was synchronised.
+    pub(crate) fn syncs_of(&self, name: &str) -> impl Iterator<Item = usize> {
+        let is_it = move |inode| self.names.get(inode).is_some_and(|known| known == name);
+        self.operations
+            .iter()
+            .filter_map(move |operation| match &operation.change {
+                Change::Sync { inode } if is_it(inode) => Some(operation.begin),
+                _ => None,
+            })
+    }
+
     /// What would have been recorded if these files and directories were never synchronised.
     pub(crate) fn without_syncs_of(&self, is_one: &dyn Fn(&str) -> bool) -> Self {
         let mut log = self.clone();

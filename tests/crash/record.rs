@@ -9,13 +9,17 @@
 //! it (`unixLockSharedMemory`). It is no part of the log; images get it absent or full of garbage.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::DumpableBehavior;
 
 use super::follow::Run;
 use super::log::{Change, Inode, Kind, Log, Operation, Snapshot};
+use super::scratch::Scratch;
 use super::strace::{self, Call};
 
 /// What can change or synchronise a file, name one, or copy a descriptor. `?`: not on every architecture.
@@ -28,10 +32,62 @@ const CALLS: &str = "?open,?creat,openat,?openat2,close,?close_range,?dup2,dup,d
 /// Calls of which only the numbers matter: what they carry need not be written down.
 const RAW: &str = "read,readv,sendto,sendmsg,sendmmsg";
 
+/// What strace is started by, the first that works. The daemon hides its memory, and so the strings of its calls,
+/// from all but a superuser; in a user namespace, everybody can be that.
+const STARTERS: [&[&str]; 2] = [&[], &["unshare", "--user", "--map-root-user"]];
+
 /// The command that runs `program` and writes down its calls.
 pub(crate) fn traced(program: &Path, trace: &Path) -> Command {
-    let mut command = Command::new("strace");
+    traced_by(starter().unwrap_or_default(), program, trace)
+}
+
+/// Whether a program that hides its memory can be recorded here.
+pub(crate) fn is_possible() -> bool {
+    starter().is_some()
+}
+
+fn starter() -> Option<&'static [&'static str]> {
+    static FOUND: OnceLock<Option<&'static [&'static str]>> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        STARTERS
+            .into_iter()
+            .find(|starter| can_see(starter).unwrap_or(false))
+    })
+}
+
+/// Whether the calls of a program that hides its memory are seen.
+fn can_see(starter: &[&str]) -> Result<bool> {
+    let scratch = Scratch::new("see")?;
+    let trace = scratch.path().join("trace");
+    let file = scratch.path().join("file");
+    let mut command = traced_by(starter, &std::env::current_exe()?, &trace);
+    let out = command.arg("--hide").arg(&file).output()?;
+    let calls = strace::calls(&std::fs::read_to_string(&trace)?)?;
+    let is_it = |call: &Call| {
+        call.bytes(1)
+            .is_ok_and(|path| path == file.as_os_str().as_bytes())
+    };
+    Ok(out.status.success()
+        && calls
+            .iter()
+            .any(|call| call.name == "openat" && is_it(call)))
+}
+
+/// Hides its memory and makes a file: `crash --hide FILE`.
+pub(crate) fn hide(arguments: &[String]) -> Result<()> {
+    let [file] = arguments else {
+        bail!("--hide FILE");
+    };
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    std::fs::write(file, b"")?;
+    Ok(())
+}
+
+fn traced_by(starter: &[&str], program: &Path, trace: &Path) -> Command {
+    let mut words = [starter, &["strace"]].concat().into_iter();
+    let mut command = Command::new(words.next().unwrap_or_default());
     command
+        .args(words)
         .args(["-f", "-ttt", "-xx", "-s", "67108864", "-e", "signal=none"])
         .args([
             "-e",
@@ -43,14 +99,6 @@ pub(crate) fn traced(program: &Path, trace: &Path) -> Command {
         .arg(trace)
         .arg(program);
     command
-}
-
-/// Whether strace is there and may trace.
-pub(crate) fn is_possible() -> bool {
-    let out = Command::new("strace")
-        .args(["-f", "-o", "/dev/null", "true"])
-        .output();
-    out.is_ok_and(|out| out.status.success())
 }
 
 /// Turns traces into a log, one run of a program after the other.

@@ -19,8 +19,8 @@ use super::record::{self, Recorder};
 use super::scratch::Scratch;
 
 /// Transactions of the writing program, in two runs: the second one finds what the first one left.
-const TRANSACTIONS: usize = 40;
-const SECOND_RUN: usize = 26;
+const TRANSACTIONS: usize = 64;
+const SECOND_RUN: usize = 48;
 
 /// The tables that are written.
 const TABLES: [Table; 3] = [Table::Accounts, Table::Values, Table::Alerts];
@@ -35,7 +35,7 @@ fn transaction(number: usize) -> Vec<(usize, String, Option<Vec<u8>>)> {
     for table in 0..TABLES.len() {
         for _ in 0..1 + random.below(3) {
             let key = format!("key {}", random.below(12));
-            let length = [20, 300, 3_000, 20_000][random.below(4) as usize];
+            let length = [20, 300, 3_000, 60_000][random.below(4) as usize];
             let value = (random.below(4) > 0).then(|| fill(&mut random, length));
             writes.push((table, key, value));
         }
@@ -97,15 +97,6 @@ pub(crate) fn write(arguments: &[String]) -> Result<()> {
         // One line, one write of the trace: standard output is flushed at each line.
         writeln!(std::io::stdout(), "committed")?;
     }
-    Ok(())
-}
-
-/// Opens the store, as the second crash of a pair needs it: `crash --open-store DIRECTORY`.
-pub(crate) fn open(arguments: &[String]) -> Result<()> {
-    let [directory] = arguments else {
-        bail!("--open-store DIRECTORY");
-    };
-    Store::open(Path::new(directory), Options::default())?;
     Ok(())
 }
 
@@ -220,6 +211,14 @@ fn describe(found: &Rows, acknowledged: usize) -> String {
 pub(crate) fn survives(images: usize, seed: u64) -> Result<()> {
     let scratch = Scratch::new("store")?;
     let recording = record(&scratch, "full")?;
+    let first_run = recording.acknowledged[0]..recording.acknowledged[SECOND_RUN - 1];
+    ensure!(
+        recording
+            .log
+            .syncs_of("store.sqlite")
+            .any(|at| first_run.contains(&at)),
+        "the log was never put into the database while it grew; write more"
+    );
     let outcome = recording.try_images(
         images,
         seed,

@@ -17,7 +17,7 @@ Usage: cargo xtask COMMAND
   test [ARGS]     every test; ARGS go to `cargo test`, for example a filter or `-p bailiwick`
   lint            format, clippy, dependencies, documentation
   plugins         builds every plug-in into target/plugins/
-  crash [IMAGES]  the power-cut test of the store with that many crash images
+  crash [IMAGES]  power cuts and kills of the daemon, with that many crash images
   bench [ARGS]    measures release builds, with and without the compiler
   setup           what all of the above need; they do it themselves
 ";

@@ -20,7 +20,7 @@ pub(crate) struct Package {
 const PACKAGES: [Package; 1] = [Package {
     name: "strace",
     program: "strace",
-    why: "the crash test records with it what the store writes",
+    why: "the crash test records with it what the daemon writes",
 }];
 
 /// Sets up everything that is missing, and gives what still is: tests that need it are skipped.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 
@@ -11,6 +11,9 @@ use crate::{plugins, setup};
 
 /// How many crash images `cargo xtask crash` checks when no number is given.
 const CRASH_IMAGES: &str = "20000";
+
+/// Chooses which; the test prints it.
+const CRASH_SEED: &str = "BAILIWICK_CRASH_SEED";
 
 /// Every test of the workspace, natively, with the real plug-ins and executables.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
@@ -45,13 +48,14 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The power-cut test of the store, with more crash images than `test` takes time for.
+/// Power cuts and kills of the daemon, with more images than `test` takes time for, and others each time.
 pub(crate) fn crash(arguments: &[String]) -> Result<()> {
     let images = arguments.first().map_or(CRASH_IMAGES, String::as_str);
     if images.parse::<u32>().is_err() {
         bail!("`{images}` is no number of crash images; for example: cargo xtask crash 100000");
     }
     setup::report(&setup::setup()?);
+    plugins::plugins()?;
     build()?;
     step(&format!(
         "power cuts, {images} crash images (some minutes for every 10000)"
@@ -61,6 +65,10 @@ pub(crate) fn crash(arguments: &[String]) -> Result<()> {
         .args(everything()?)
         .args(["--", "--nocapture"])
         .env("BAILIWICK_CRASH_IMAGES", images);
+    if std::env::var_os(CRASH_SEED).is_none() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        tests.env(CRASH_SEED, now.unwrap_or_default().as_secs().to_string());
+    }
     shell::run(&mut tests)
 }
 
