@@ -60,9 +60,10 @@ fn of_account(rooms: &Rooms, plans: &Plans, account: Account) -> Result<AccountS
     let last = rooms.sessions.last(&authority)?.map(|last| LastSession {
         seconds_ago: now().saturating_sub(last.started),
         succeeded: last.error.is_none(),
-        outcome: last
-            .error
-            .unwrap_or_else(|| format!("ended by the server after {} commands", last.commands)),
+        outcome: last.error.unwrap_or_else(|| match last.commands {
+            1 => "ended by the server after 1 command".to_owned(),
+            commands => format!("ended by the server after {commands} commands"),
+        }),
     });
     let next_try = plans.next_try(&authority);
     let sessions = SessionStatus {

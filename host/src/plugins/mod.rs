@@ -5,9 +5,11 @@
 
 pub mod budget;
 pub mod cache;
+mod code;
 pub mod compile;
 pub mod imports;
 pub mod manifest;
+mod manifests;
 pub mod messages;
 mod process;
 mod supervisor;
@@ -21,7 +23,8 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Authority, Instance};
 use crate::store::Transaction;
 
-pub use supervisor::{Manifests, Plugins, PluginsError};
+pub use manifests::{Manifests, PluginsError};
+pub use supervisor::Plugins;
 
 pub use messages::{
     Bearer, Change, ExecOutcome, Identity, Interface, Kind, Operation, Output, PluginError,

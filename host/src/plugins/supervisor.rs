@@ -4,7 +4,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ use tokio::sync::{Mutex, oneshot};
 use tracing::{debug, error, info, trace, warn};
 
 use super::budget::{Budget, one_line};
-use super::cache::{CodeCache, Identity as CodeIdentity};
-use super::compile::{self, compile};
+use super::code::Code;
 use super::imports::net::{Connections, Target};
 use super::imports::storage::Namespace;
-use super::manifest::{Installed, ManifestError, Os, read_bounded};
+use super::manifest::Installed;
+use super::manifests::{Manifests, PluginsError};
 use super::messages::{
     Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, TEXT, ToWorker,
 };
@@ -28,7 +27,6 @@ use super::{Call, CallError, Class, PluginError, PluginStatus, SandboxStatus, Se
 use crate::authority::Authority;
 use crate::config::{Config, Isolation, Limits};
 use crate::store::{Mark, Transaction};
-use crate::worker::engine;
 
 /// How long a worker may take to lock itself in.
 const START: Duration = Duration::from_secs(10);
@@ -42,29 +40,6 @@ const PAUSE: u32 = 20;
 /// ...but no longer than this, which is within [`GRACE`].
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// Why plug-ins cannot be served at all.
-#[derive(Debug, thiserror::Error)]
-pub enum PluginsError {
-    /// A plug-in is not fit to be installed.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// Two plug-ins claim the same.
-    #[error(
-        "plug-ins {one} and {other} both claim {what}; remove one of them from the configuration"
-    )]
-    Clash {
-        /// The first.
-        one: String,
-        /// The second.
-        other: String,
-        /// A name or a MOID.
-        what: String,
-    },
-    /// The code cache cannot be used.
-    #[error("code cache: {0}")]
-    Cache(#[from] std::io::Error),
-}
-
 /// The installed plug-ins; a cheap handle.
 #[derive(Clone)]
 pub struct Plugins(pub(super) Rc<Inner>);
@@ -74,18 +49,13 @@ pub(super) struct Inner {
     isolation: Isolation,
     installed: BTreeMap<Rc<str>, Rc<Installed>>,
     classes: BTreeMap<String, Class>,
-    cache: CodeCache,
-    /// Code by plug-in; the mutex keeps two calls from compiling the same.
-    code: RefCell<HashMap<Rc<str>, CodeEntry>>,
+    code: Code,
     pub(super) services: Rc<dyn Services>,
     workers: RefCell<HashMap<Authority, Rc<Mutex<WorkerState>>>>,
     health: RefCell<BTreeMap<(Rc<str>, Authority), Health>>,
     pub(super) connections: Connections,
     next_call: Cell<u64>,
 }
-
-/// A sealed memory file of compiled code, or why there is none; empty until it is asked for.
-type CodeEntry = Rc<Mutex<Option<Result<Rc<OwnedFd>, String>>>>;
 
 /// What is known of the worker of an authority.
 #[derive(Default)]
@@ -106,57 +76,6 @@ struct Health {
     last: Option<String>,
 }
 
-/// The manifests of the configured plug-ins.
-pub struct Manifests {
-    installed: BTreeMap<Rc<str>, Rc<Installed>>,
-    classes: BTreeMap<String, Class>,
-}
-
-impl Manifests {
-    /// Reads them all.
-    pub fn read(config: &Config) -> Result<Self, PluginsError> {
-        let mut installed: BTreeMap<Rc<str>, Rc<Installed>> = BTreeMap::new();
-        let mut classes: BTreeMap<String, Class> = BTreeMap::new();
-        for source in &config.plugins {
-            let plugin = Rc::new(Installed::read(source, &config.limits)?);
-            for class in &plugin.classes {
-                if let Some(other) = classes.insert(class.moid.clone(), class.clone()) {
-                    return Err(clash(&other.plugin, &plugin.name, &class.moid));
-                }
-            }
-            if let Some(other) = installed.insert(Rc::clone(&plugin.name), Rc::clone(&plugin)) {
-                return Err(clash(&other.name, &plugin.name, "the same name"));
-            }
-        }
-        Ok(Self { installed, classes })
-    }
-
-    /// Directories that environments were granted: the host reads them on their behalf.
-    pub fn readable(&self) -> Vec<PathBuf> {
-        self.granted_os()
-            .flat_map(|os| os.roots.values().cloned())
-            .collect()
-    }
-
-    /// Programs that environments were granted: the host runs them on their behalf.
-    pub fn executable(&self) -> Vec<PathBuf> {
-        self.granted_os()
-            .flat_map(|os| {
-                os.commands
-                    .values()
-                    .filter_map(|argv| argv.first().map(PathBuf::from))
-            })
-            .collect()
-    }
-
-    fn granted_os(&self) -> impl Iterator<Item = &Os> {
-        self.installed
-            .values()
-            .filter(|plugin| plugin.grants.contains(&Interface::Os))
-            .map(|plugin| &plugin.os)
-    }
-}
-
 impl Plugins {
     /// Serves what was read from the configuration. Starts, compiles and verifies nothing yet. Needs a `LocalSet`.
     pub fn start(
@@ -170,8 +89,7 @@ impl Plugins {
             isolation: config.isolation,
             installed,
             classes,
-            cache: CodeCache::open(&config.state)?,
-            code: RefCell::default(),
+            code: Code::open(config)?,
             services,
             workers: RefCell::default(),
             health: RefCell::default(),
@@ -240,7 +158,7 @@ impl Plugins {
             .health
             .borrow_mut()
             .retain(|(name, _), _| &**name != plugin);
-        self.0.code.borrow_mut().retain(|name, _| &**name != plugin);
+        self.0.code.forget(plugin);
         self.0.installed.contains_key(plugin)
     }
 
@@ -250,7 +168,7 @@ impl Plugins {
         for plugin in self.0.installed.values() {
             outcomes.push((
                 plugin.name.to_string(),
-                self.0.code_of(plugin).await.map(drop),
+                self.0.code.of(plugin).await.map(drop),
             ));
         }
         outcomes
@@ -281,21 +199,13 @@ impl Plugins {
     }
 }
 
-fn clash(one: &str, other: &str, what: &str) -> PluginsError {
-    PluginsError::Clash {
-        one: one.into(),
-        other: other.into(),
-        what: what.into(),
-    }
-}
-
 impl Inner {
     /// The environment that answers for the device: the first by name.
-    pub(super) fn environment(&self) -> Option<Rc<str>> {
+    pub(super) fn environment(&self) -> Option<Rc<Installed>> {
         self.installed
             .values()
             .find(|plugin| plugin.kind == Kind::Environment)
-            .map(|plugin| Rc::clone(&plugin.name))
+            .cloned()
     }
 
     /// One call, on the way of `chain`. Without a deadline from above it has its own.
@@ -335,11 +245,17 @@ impl Inner {
             });
         }
         // Compiling is no part of the deadline; it has its own.
-        let code = self.code_of(&plugin).await;
+        let code = self.code.of(&plugin).await;
         let code = code.map_err(|reason| CallError::Unusable {
             plugin: name(),
             reason,
         })?;
+        // The same goes for the environment that it may ask. If that has no code, it will be told when it asks.
+        if plugin.grants.contains(&Interface::Device)
+            && let Some(environment) = self.environment()
+        {
+            let _ = self.code.of(&environment).await;
+        }
         let own_deadline = Instant::now() + Duration::from_millis(plugin.call_ms);
         let deadline = deadline.map_or(own_deadline, |above| above.min(own_deadline));
         let (worker, seat) = self.seat(&seat_of, &plugin, &code, deadline).await?;
@@ -730,42 +646,6 @@ impl Inner {
             .filter_map(|(_, state)| state.try_lock().ok()?.running.clone())
             .any(|other| other.is_busy());
         others_wait.then(|| (spent * PAUSE).min(LONGEST_PAUSE))
-    }
-
-    /// The compiled code of a plug-in: kept, cached, or compiled now. A failure is remembered until `release`.
-    async fn code_of(&self, plugin: &Installed) -> Result<Rc<OwnedFd>, String> {
-        let entry = {
-            let mut code = self.code.borrow_mut();
-            Rc::clone(code.entry(Rc::clone(&plugin.name)).or_default())
-        };
-        let mut entry = entry.lock().await;
-        if let Some(known) = &*entry {
-            return known.clone();
-        }
-        let code = self.load_or_compile(plugin).await.map(Rc::new);
-        *entry = Some(code.clone());
-        code
-    }
-
-    async fn load_or_compile(&self, plugin: &Installed) -> Result<OwnedFd, String> {
-        let component = read_bounded(&plugin.component, self.limits.component_bytes as u64)
-            .map_err(|error| error.to_string())?;
-        let identity = CodeIdentity::of(&component, engine::version());
-        let cached = |error: std::io::Error| format!("code cache: {error}");
-        if let Some(code) = self.cache.get(&identity, compile::CODE).map_err(cached)? {
-            return Ok(code);
-        }
-        let started = Instant::now();
-        let deadline = Duration::from_millis(self.limits.compile_ms);
-        let code = compile(&component, &plugin.grants, self.isolation, deadline)
-            .await
-            .map_err(|error| error.to_string())?;
-        info!(plugin = %plugin.name, milliseconds = started.elapsed().as_millis() as u64, "compiled");
-        self.cache.put(&identity, &code).map_err(cached)?;
-        let code = self.cache.get(&identity, compile::CODE).map_err(cached)?;
-        code.ok_or_else(|| {
-            "the code cache does not keep what is written to it; check the disk".into()
-        })
     }
 
     fn status_of(&self, plugin: &Installed) -> PluginStatus {

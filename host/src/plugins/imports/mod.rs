@@ -175,6 +175,7 @@ impl Inner {
         operation: Operation,
     ) -> Result<ImportReply, PluginError> {
         let plugin = self.environment().ok_or(PluginError::NotSupported)?;
+        let plugin = Rc::clone(&plugin.name);
         let call = Call {
             plugin,
             authority: Authority::device(),
