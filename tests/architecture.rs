@@ -12,7 +12,7 @@ use bailiwick_tests::root;
 use rust_source::{Source, sources};
 
 /// The rooms of `host/src`, as in `host/src/lib.rs`. A room uses only rooms of lower levels.
-const ROOMS: [(&str, u8); 16] = [
+const ROOMS: [(&str, u8); 18] = [
     ("agent", 6),
     ("cli", 6),
     ("session", 5),
@@ -24,9 +24,11 @@ const ROOMS: [(&str, u8); 16] = [
     ("permissions", 2),
     ("certificates", 2),
     ("store", 1),
+    ("keys", 1),
     ("authority", 0),
     ("config", 0),
     ("isolation", 0),
+    ("wire", 0),
     // No rooms, but at the top of `host/src` too: above all, they start what the rooms offer.
     ("lib", 7),
     ("main", 7),
@@ -42,7 +44,7 @@ const NEIGHBOURS: [(&str, &str); 3] = [
 ];
 
 /// Crates that only some places of the workspace may name.
-const NAMED_ONLY_BY: [(&str, &[&str]); 6] = [
+const NAMED_ONLY_BY: [(&str, &[&str]); 8] = [
     // The engine runs in a process of its own.
     (
         "wasmtime",
@@ -57,6 +59,9 @@ const NAMED_ONLY_BY: [(&str, &[&str]); 6] = [
         "tokio_rustls",
         &["host/src/certificates/", "sdk/authority/"],
     ),
+    // Native code that is not ours runs in the keys process.
+    ("pcsc", &["host/src/keys/"]),
+    ("cryptoki", &["host/src/keys/"]),
     ("rusqlite", &["host/src/store/"]),
     ("landlock", &["host/src/isolation/"]),
     ("seccompiler", &["host/src/isolation/"]),

@@ -24,6 +24,16 @@ pub struct Config {
     /// What device policy lets authorities do on instances that the device itself owns.
     #[serde(default)]
     pub policy: Vec<PolicyRule>,
+    /// Socket for local applications that an authority lets in by their certificates; absent: there is none. Its
+    /// directory must exist.
+    pub apps_socket: Option<PathBuf>,
+    /// Where private keys are besides files: smart cards and PKCS#11 modules.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Which cards speak for which authority; a card that no line binds is read by `bailiwick cards` and provisions
+    /// nothing.
+    #[serde(default)]
+    pub card: Vec<CardBinding>,
     /// What happens where the kernel lacks Landlock or seccomp.
     #[serde(default)]
     pub isolation: Isolation,
@@ -59,6 +69,91 @@ pub struct PolicyRule {
     pub moid: String,
     /// `read`, `write`, `execute`, `delegate`.
     pub rights: Vec<String>,
+}
+
+/// Where private keys are besides files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Keys {
+    /// Whether smart-card readers are watched; absent: if a `[[card]]` line binds a card.
+    pub cards: Option<bool>,
+    /// pcscd's socket, where it is not the one that libpcsclite was built for.
+    pub pcsc_socket: Option<PathBuf>,
+    /// PKCS#11 modules. They are native code of their vendors, and run in the keys process.
+    pub module: Vec<Pkcs11Module>,
+    /// One command to a card, milliseconds. Real cards take up to 1500 for an RSA signature.
+    pub apdu_ms: u32,
+    /// Reading a whole card. Stops a card that answers slowly without end.
+    pub read_ms: u64,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            cards: None,
+            pcsc_socket: None,
+            module: Vec::new(),
+            apdu_ms: 5_000,
+            read_ms: 60_000,
+        }
+    }
+}
+
+/// A PKCS#11 module and what it needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Pkcs11Module {
+    /// The shared library.
+    pub path: PathBuf,
+    /// Label of the token that is used.
+    pub token: String,
+    /// Files and directories that it may read.
+    #[serde(default)]
+    pub read: Vec<PathBuf>,
+    /// Files and directories that it may write too.
+    #[serde(default)]
+    pub write: Vec<PathBuf>,
+    /// Environment variables that it reads, such as `SOFTHSM2_CONF`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+/// A card that speaks for an authority. All that is written has to hold, and at least one of `issuer`, `certificate` and
+/// `serial` is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CardBinding {
+    /// `SrvID` of the authority.
+    pub authority: String,
+    /// File with a CA certificate: the card proves a key whose certificate that CA has issued.
+    pub issuer: Option<PathBuf>,
+    /// SHA-256 of a certificate, hexadecimal: the card proves its key.
+    pub certificate: Option<String>,
+    /// ICCID or serial number. Alone it is a weak binding: any card can claim it.
+    pub serial: Option<String>,
+    /// File with the card's PIN, readable by the daemon alone.
+    pub pin_file: Option<PathBuf>,
+    /// What the certificates of the card are for: `sessions`, `applications`, `export:STORE`, or a label.
+    #[serde(default = "sessions")]
+    pub purposes: Vec<String>,
+    /// What becomes of them, and of accounts that the card brought, when it goes.
+    #[serde(default)]
+    pub on_removal: OnRemoval,
+}
+
+fn sessions() -> Vec<String> {
+    vec!["sessions".into()]
+}
+
+/// What becomes of what a card gave when it goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRemoval {
+    /// It rests until the same card is back.
+    #[default]
+    Suspend,
+    /// It is removed, accounts and their instances included.
+    Remove,
 }
 
 /// How strictly each process must lock itself in.
@@ -220,7 +315,20 @@ impl Config {
         for plugin in &mut config.plugins {
             plugin.path = base.join(&plugin.path);
         }
+        config.make_absolute(&base);
         Ok(config)
+    }
+
+    fn make_absolute(&mut self, base: &Path) {
+        let modules = self.keys.module.iter_mut();
+        let of_modules =
+            modules.flat_map(|module| module.read.iter_mut().chain(&mut module.write).chain([&mut module.path]));
+        let cards = self.card.iter_mut();
+        let of_cards = cards.flat_map(|card| card.issuer.iter_mut().chain(&mut card.pin_file));
+        let sockets = self.apps_socket.iter_mut().chain(&mut self.keys.pcsc_socket);
+        for path in of_modules.chain(of_cards).chain(sockets) {
+            *path = base.join(&*path);
+        }
     }
 }
 

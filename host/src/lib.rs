@@ -5,11 +5,12 @@
 //! ```text
 //! 6  cli, agent                 what can wake the daemon, and how it is told
 //! 5  session, local             how we talk; who else is here
-//! 4  objects, accounts          what is managed; whom we know
+//! 4  objects, accounts,         what is managed; whom we know;
+//!    provisioning               what we are given
 //! 3  plugins                    who does the work (worker, compile: ... and where)
 //! 2  permissions, certificates  who may do what; who is it
-//! 1  store                      where it is kept
-//! 0  authority, config, isolation
+//! 1  store, keys                where it is kept; who holds the keys
+//! 0  authority, config, isolation, wire
 //! ```
 
 pub mod agent;
@@ -27,8 +28,10 @@ pub mod worker;
 pub mod certificates;
 pub mod permissions;
 
+pub mod keys;
 pub mod store;
 
 pub mod authority;
 pub mod config;
 pub mod isolation;
+pub mod wire;

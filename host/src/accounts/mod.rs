@@ -53,7 +53,7 @@ pub struct Account {
     /// `Auth/Trsp`: what the device shows to the authority's servers.
     pub identity: IdentityRef,
     /// `Ext/Anchor`: what the authority's servers chain to, DER.
-    #[serde(with = "base64_list")]
+    #[serde(with = "crate::store::base64_list")]
     pub anchors_der: Vec<Vec<u8>>,
     /// `Auth/Noti`: how the authority's notifications are recognised.
     pub notification: Option<NotificationKey>,
@@ -70,7 +70,7 @@ pub enum IdentityRef {
     /// A certificate chain, and a key in a file.
     File {
         /// DER, the device's own certificate first.
-        #[serde(with = "base64_list")]
+        #[serde(with = "crate::store::base64_list")]
         chain_der: Vec<Vec<u8>>,
         /// The private key, PEM.
         key: SecretName,
@@ -83,7 +83,7 @@ pub struct NotificationKey {
     /// `Type`.
     pub kind: i64,
     /// `Data`: AuthData of the digest.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "crate::store::base64_bytes")]
     pub data: Vec<u8>,
     /// `Secret` of the digest.
     pub secret: SecretName,
@@ -97,10 +97,10 @@ pub struct BootstrapServer {
     /// `SecMode`: whether certificates are used rather than a pre-shared key.
     pub certificates: bool,
     /// `ClientPubKey`.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "crate::store::base64_bytes")]
     pub client_public: Vec<u8>,
     /// `ServerPubKey`.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "crate::store::base64_bytes")]
     pub server_public: Vec<u8>,
     /// `ClientSecretKey`.
     pub client_secret: SecretName,
@@ -259,41 +259,5 @@ impl Accounts {
             .flat_map(Account::secrets)
             .cloned()
             .collect())
-    }
-}
-
-/// Bytes as base64 in JSON.
-mod base64_bytes {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&STANDARD.encode(bytes))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        STANDARD
-            .decode(String::deserialize(from)?)
-            .map_err(|_| D::Error::custom("not base64"))
-    }
-}
-
-/// A list of bytes as base64 in JSON.
-mod base64_list {
-    use base64::{Engine, engine::general_purpose::STANDARD};
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(list: &[Vec<u8>], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(list.iter().map(|bytes| STANDARD.encode(bytes)))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<Vec<u8>>, D::Error> {
-        let texts = Vec::<String>::deserialize(from)?;
-        let decoded = texts.into_iter().map(|text| STANDARD.decode(text));
-        decoded
-            .collect::<Result<_, _>>()
-            .map_err(|_| D::Error::custom("not base64"))
     }
 }

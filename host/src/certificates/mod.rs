@@ -5,6 +5,7 @@
 //! another authority, and never because of the web's. Nothing is resumed: no ticket outlives a certificate,
 //! an identity or an authority.
 
+mod credentials;
 mod error;
 mod identity;
 mod verify;
@@ -31,6 +32,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
 
+pub use credentials::{Credential, Origin, Purpose, Role, State};
 pub use error::CertificateError;
 pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
 

@@ -13,7 +13,6 @@ mod manifests;
 pub mod messages;
 mod process;
 mod supervisor;
-pub mod wire;
 
 use std::rc::Rc;
 

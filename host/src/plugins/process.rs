@@ -17,7 +17,7 @@ use super::imports::net::Target;
 use super::imports::storage::Namespace;
 use super::manifest::Installed;
 use super::messages::{Bearer, Failure, FromWorker, Output, Slot, ToWorker};
-use super::wire::Wire;
+use crate::wire::Wire;
 use crate::authority::Authority;
 use crate::config::Isolation;
 use crate::isolation::Role;

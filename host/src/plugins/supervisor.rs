@@ -22,7 +22,7 @@ use super::messages::{
     Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, TEXT, ToWorker,
 };
 use super::process::{Active, Seat, Worker};
-use super::wire::WireError;
+use crate::wire::WireError;
 use super::{Call, CallError, Class, PluginError, PluginStatus, SandboxStatus, Services};
 use crate::authority::Authority;
 use crate::config::{Config, Isolation, Limits};

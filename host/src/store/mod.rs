@@ -17,6 +17,7 @@
 mod backend;
 mod directory;
 mod error;
+mod json;
 mod recent;
 mod seal;
 mod sqlite;
@@ -36,6 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::backend::{Backend, Batch, Rows, Write};
 pub use self::error::StoreError;
+pub use self::json::{base64_bytes, base64_list};
 pub use self::tables::{SCHEMA_VERSION, Table};
 pub use self::transaction::{Mark, Transaction};
 pub use crate::config::Durability;

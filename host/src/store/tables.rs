@@ -30,11 +30,15 @@ pub enum Table {
     /// `<plugin>\0i\0<moid>\0<miid>` or `<plugin>\0a\0<authority>`: the wrapped keys of the sealed values, the
     /// store's own.
     Keys,
+    /// `<authority>\0<id>\0<role>`: anchors, identities and intermediates that were provisioned, `certificates`.
+    Credentials,
+    /// `<number>`: what was provisioned, refused and withdrawn, and why, newest last, `provisioning`.
+    Audit,
 }
 
 impl Table {
     /// All of them, in the order of the schema.
-    pub const ALL: [Table; 11] = [
+    pub const ALL: [Table; 13] = [
         Table::Meta,
         Table::Accounts,
         Table::Instances,
@@ -46,6 +50,8 @@ impl Table {
         Table::Types,
         Table::Plugins,
         Table::Keys,
+        Table::Credentials,
+        Table::Audit,
     ];
 
     /// Its name in SQL and in messages.
@@ -62,6 +68,8 @@ impl Table {
             Table::Types => "types",
             Table::Plugins => "plugins",
             Table::Keys => "keys",
+            Table::Credentials => "credentials",
+            Table::Audit => "audit",
         }
     }
 }
@@ -83,6 +91,9 @@ pub(super) const MIGRATIONS: &[&str] = &["
     CREATE TABLE types         (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE plugins       (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE keys          (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+", "
+    CREATE TABLE credentials   (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit         (key BLOB NOT NULL PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 "];
 
 /// The key with these parts: joined by `\0`, with `\0` and `\x01` inside a part escaped, so that no part

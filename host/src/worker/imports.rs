@@ -25,7 +25,7 @@ use crate::plugins::messages::{
     Bearer, Candidate, FromWorker, ImportReply, ImportRequest, PluginError, SandboxSpec, Slot,
     ToWorker,
 };
-use crate::plugins::wire::Wire;
+use crate::wire::Wire;
 
 /// The socket to the host, and the imports that wait for an answer.
 pub(super) struct Conversation {

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use crate::config::Isolation;
 use crate::isolation;
 use crate::plugins::messages::{Failure, FromWorker, Slot, ToWorker};
-use crate::plugins::wire::WireError;
+use crate::wire::WireError;
 use imports::Conversation;
 pub use link::refusals;
 use sandbox::{Job, Sandbox};
