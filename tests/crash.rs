@@ -40,7 +40,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use bailiwick_tests::skipped;
+use bailiwick_tests::{is_all_required, skipped};
 use crash::images::Told;
 use crash::{check, daemon, device, disk, kill, record, scratch, store, strace};
 
@@ -175,13 +175,6 @@ fn run(arguments: &[String]) -> ExitCode {
         started.elapsed().as_secs_f64(),
     );
     ExitCode::from(u8::from(!failures.is_empty()))
-}
-
-/// In CI, a test that cannot run is a failure.
-fn is_all_required() -> bool {
-    ["CI", "BAILIWICK_REQUIRE_ALL"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
 }
 
 /// Tries an image again that was kept: `crash --replay DIRECTORY`.

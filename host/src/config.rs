@@ -321,11 +321,19 @@ impl Config {
 
     fn make_absolute(&mut self, base: &Path) {
         let modules = self.keys.module.iter_mut();
-        let of_modules =
-            modules.flat_map(|module| module.read.iter_mut().chain(&mut module.write).chain([&mut module.path]));
+        let of_modules = modules.flat_map(|module| {
+            module
+                .read
+                .iter_mut()
+                .chain(&mut module.write)
+                .chain([&mut module.path])
+        });
         let cards = self.card.iter_mut();
         let of_cards = cards.flat_map(|card| card.issuer.iter_mut().chain(&mut card.pin_file));
-        let sockets = self.apps_socket.iter_mut().chain(&mut self.keys.pcsc_socket);
+        let sockets = self
+            .apps_socket
+            .iter_mut()
+            .chain(&mut self.keys.pcsc_socket);
         for path in of_modules.chain(of_cards).chain(sockets) {
             *path = base.join(&*path);
         }

@@ -72,6 +72,23 @@ pub fn skipped(test: &str, why: &str) {
     let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
+/// Says that `test` cannot run here, and why. In CI, and with `BAILIWICK_REQUIRE_ALL`, that is a failure.
+///
+/// # Panics
+///
+/// There.
+pub fn cannot_run(test: &str, why: &str) {
+    assert!(!is_all_required(), "{test} cannot run: {why}");
+    skipped(test, why);
+}
+
+/// Whether a test that cannot run is a failure.
+pub fn is_all_required() -> bool {
+    ["CI", "BAILIWICK_REQUIRE_ALL"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
 fn target_dir() -> PathBuf {
     let mut path = profile_dir();
     path.pop();

@@ -8,6 +8,7 @@ use crate::{plugins, setup};
 /// Format, clippy, dependencies, documentation. All of them run, so that one look shows everything.
 pub(crate) fn lint() -> Result<()> {
     setup::wasm_target()?;
+    setup::to_build()?;
     let mut failed = Vec::new();
     let mut check = |what: &str, command: &mut std::process::Command| {
         step(what);

@@ -74,6 +74,7 @@ pub(crate) fn crash(arguments: &[String]) -> Result<()> {
 
 /// The executables that tests and the demonstration start.
 pub(crate) fn build() -> Result<()> {
+    setup::to_build()?;
     step(
         "the daemon and the authority (some minutes the first time: they include a compiler and two C libraries)",
     );

@@ -100,10 +100,7 @@ pub enum State {
 impl Credential {
     /// All of one authority, in the order of their ids.
     pub fn of(tx: &Transaction, authority: &Authority) -> Result<Vec<Self>, StoreError> {
-        let rows = tx.scan_json(
-            Table::Credentials,
-            &tables::prefix(&[authority.as_str()]),
-        )?;
+        let rows = tx.scan_json(Table::Credentials, &tables::prefix(&[authority.as_str()]))?;
         Ok(rows.into_iter().map(|(_, credential)| credential).collect())
     }
 

@@ -388,7 +388,9 @@ pub enum KeyError {
         reason: String,
     },
     /// No PIN is known.
-    #[error("the key needs the PIN of card {card}; enter it with `bailiwick cards unlock`, or name a file in [keys]")]
+    #[error(
+        "the key needs the PIN of card {card}; enter it with `bailiwick cards unlock`, or name a file in [keys]"
+    )]
     PinNeeded {
         /// Serial number.
         card: String,
@@ -402,7 +404,9 @@ pub enum KeyError {
         left: u8,
     },
     /// One try is left, and is not spent without a person.
-    #[error("card {card} has one try left, which is not spent unattended; enter the PIN with `bailiwick cards unlock`")]
+    #[error(
+        "card {card} has one try left, which is not spent unattended; enter the PIN with `bailiwick cards unlock`"
+    )]
     LastTry {
         /// Serial number.
         card: String,

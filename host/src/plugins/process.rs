@@ -17,11 +17,11 @@ use super::imports::net::Target;
 use super::imports::storage::Namespace;
 use super::manifest::Installed;
 use super::messages::{Bearer, Failure, FromWorker, Output, Slot, ToWorker};
-use crate::wire::Wire;
 use crate::authority::Authority;
 use crate::config::Isolation;
 use crate::isolation::Role;
 use crate::store::Transaction;
+use crate::wire::Wire;
 
 /// For the allocator of a worker: large pieces go back to the system at once. By default, one large message would raise
 /// the bound for what is kept.

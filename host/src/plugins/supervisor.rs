@@ -22,11 +22,11 @@ use super::messages::{
     Failure, FromWorker, Interface, Kind, Operation, Output, SandboxSpec, TEXT, ToWorker,
 };
 use super::process::{Active, Seat, Worker};
-use crate::wire::WireError;
 use super::{Call, CallError, Class, PluginError, PluginStatus, SandboxStatus, Services};
 use crate::authority::Authority;
 use crate::config::{Config, Isolation, Limits};
 use crate::store::{Mark, Transaction};
+use crate::wire::WireError;
 
 /// How long a worker may take to lock itself in.
 const START: Duration = Duration::from_secs(10);

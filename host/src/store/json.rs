@@ -29,9 +29,7 @@ pub mod base64_list {
     }
 
     /// Refuses anything else.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<Vec<u8>>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<u8>>, D::Error> {
         let texts = Vec::<String>::deserialize(from)?;
         let decoded = texts.into_iter().map(|text| STANDARD.decode(text));
         decoded
