@@ -137,9 +137,10 @@ fn unsafe_is_one_function_and_its_one_call() {
         }
     }
     let expected = [
-        "host/src/worker/engine.rs: pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {",
-        "host/src/worker/engine.rs: unsafe { Component::deserialize(engine, bytes) }",
-        "host/src/worker/sandbox.rs: let component = unsafe { engine::load(engine, code) }?;",
+        "host/src/worker/engine.rs: pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<(Mmap, Component)> {",
+        "host/src/worker/engine.rs: let mapping = unsafe { MmapOptions::new().len(length).map_exec(&file) }?;",
+        "host/src/worker/engine.rs: let component = unsafe { Component::deserialize_raw(engine, memory) }?;",
+        "host/src/worker/sandbox.rs: let (code, component) = unsafe { engine::load(engine, code) }?;",
     ];
     assert_eq!(found, expected);
 }

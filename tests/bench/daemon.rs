@@ -540,12 +540,12 @@ fn many_nodes(
         .collect();
     let object =
         serde_json::json!([{ "ClientURI": format!("{WIDE}//"), "MOData": { "Wide": wide } }]);
-    repository.put_bytes(&"type".parse()?, &serde_json::to_vec(&kind)?)?;
-    repository.put_bytes(&"wide".parse()?, &serde_json::to_vec(&object)?)?;
+    repository.put_bytes(&"type.json".parse()?, &serde_json::to_vec(&kind)?)?;
+    repository.put_bytes(&"wide.json".parse()?, &serde_json::to_vec(&object)?)?;
     let base = account.uri.replace("/dm", "/data");
     let hget = |name: &str| Dm::parse(&["HGET".to_owned(), format!("{base}/{name}")]);
     let queue = account.authority.queue(&account.device)?;
-    queue.push_all(&[hget("type")?, hget("wide")?])?;
+    queue.push_all(&[hget("type.json")?, hget("wide.json")?])?;
     let made = session(admin, account)?;
     if made.to_string().matches("\"status\":200").count() < 2 {
         bail!("the wide object was not made: {made}");

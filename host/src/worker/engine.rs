@@ -2,12 +2,14 @@
 //! that loads compiled code.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::ptr::NonNull;
+use std::sync::Arc;
 
+use memmap2::{Mmap, MmapOptions};
 use wasmtime::component::Component;
-use wasmtime::{Config, Engine, ModuleVersionStrategy};
+use wasmtime::{Config, CustomCodeMemory, Engine, ModuleVersionStrategy};
 
 /// Names the settings below; raise it whenever one of them changes.
 const PROFILE: &str = "3";
@@ -24,6 +26,10 @@ pub fn version() -> String {
 
 /// The engine of a worker or of the compiler. `memory_bytes` reserves address space, no more than one sandbox may use.
 pub fn new() -> wasmtime::Result<Engine> {
+    // Asked for now: a worker that has locked itself in cannot learn it any more.
+    let mapped = Mapped {
+        page_bytes: rustix::param::page_size(),
+    };
     let mut config = Config::new();
     config
         .concurrency_support(false)
@@ -41,13 +47,34 @@ pub fn new() -> wasmtime::Result<Engine> {
         .memory_reservation_for_growth(1 << 20)
         .max_wasm_stack(256 << 10)
         .async_stack_size(512 << 10)
+        .with_custom_code_memory(Some(Arc::new(mapped)))
         .module_version(ModuleVersionStrategy::Custom(version()))?;
     #[cfg(feature = "compiler")]
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
     Engine::new(&config)
 }
 
-/// Loads compiled code from a descriptor.
+/// Code is mapped executable and never writable, so the engine has nothing to change about it.
+struct Mapped {
+    page_bytes: usize,
+}
+
+impl CustomCodeMemory for Mapped {
+    fn required_alignment(&self) -> usize {
+        self.page_bytes
+    }
+
+    fn publish_executable(&self, _: *const u8, _: usize) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn unpublish_executable(&self, _: *const u8, _: usize) -> wasmtime::Result<()> {
+        Ok(())
+    }
+}
+
+/// Loads compiled code from a descriptor. All workers that map it share its pages. The mapping has to live longer than
+/// whatever was made of the component.
 ///
 /// # Safety
 ///
@@ -58,17 +85,14 @@ pub fn new() -> wasmtime::Result<Engine> {
     unsafe_code,
     reason = "loading compiled code is what wasmtime declares unsafe"
 )]
-pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<Component> {
-    let bytes = read_whole(&File::from(code))?;
-    // SAFETY: the caller's promise is the one that wasmtime asks for.
-    unsafe { Component::deserialize(engine, bytes) }
-}
-
-/// The whole file, from its start whatever its position is, which all that hold the descriptor share. A worker may
-/// neither open a path nor ask after one, so the code is copied, not mapped from the file.
-fn read_whole(mut file: &File) -> io::Result<Vec<u8>> {
-    let length = file.seek(SeekFrom::End(0))?;
-    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+pub(super) unsafe fn load(engine: &Engine, code: OwnedFd) -> wasmtime::Result<(Mmap, Component)> {
+    let mut file = File::from(code);
+    // Neither `stat` nor a mapping by path: a worker may make no system call that can name one.
+    let length = usize::try_from(file.seek(SeekFrom::End(0))?)?;
+    // SAFETY: the file is sealed, so the mapping never changes.
+    let mapping = unsafe { MmapOptions::new().len(length).map_exec(&file) }?;
+    let memory = NonNull::from(&*mapping);
+    // SAFETY: the caller's promise is the one that wasmtime asks for; the mapping outlives the component.
+    let component = unsafe { Component::deserialize_raw(engine, memory) }?;
+    Ok((mapping, component))
 }

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memmap2::Mmap;
 use tokio::sync::mpsc;
 use wasmtime::component::{InstancePre, ResourceTable};
 use wasmtime::{Engine, Store, UpdateDeadline};
@@ -66,6 +67,8 @@ pub(super) struct Sandbox {
     template: Result<Template, String>,
     live: Option<(Store<State>, Exports)>,
     trapped: bool,
+    /// What `template` and `live` run; dropped after them.
+    _code: Option<Mmap>,
 }
 
 /// A component, linked and checked, from which an instance takes microseconds.
@@ -95,7 +98,10 @@ impl Sandbox {
         spec: SandboxSpec,
         code: Option<OwnedFd>,
     ) -> Self {
-        let template = template(engine, &spec, code).map_err(|error| reason(&error));
+        let (template, code) = match template(engine, &spec, code) {
+            Ok((template, code)) => (Ok(template), Some(code)),
+            Err(error) => (Err(reason(&error)), None),
+        };
         Self {
             ticker: Arc::clone(ticker),
             conversation: Arc::clone(conversation),
@@ -104,6 +110,7 @@ impl Sandbox {
             template,
             live: None,
             trapped: false,
+            _code: code,
         }
     }
 
@@ -171,18 +178,19 @@ fn template(
     engine: &Engine,
     spec: &SandboxSpec,
     code: Option<OwnedFd>,
-) -> wasmtime::Result<Template> {
+) -> wasmtime::Result<(Template, Mmap)> {
     let code = code.ok_or_else(|| wasmtime::Error::msg("no compiled code came along"))?;
     // SAFETY: the descriptor came from the host, which hands over sealed and authenticated code only.
     #[allow(unsafe_code, reason = "the one caller of the one unsafe function")]
-    let component = unsafe { engine::load(engine, code) }?;
+    let (code, component) = unsafe { engine::load(engine, code) }?;
     let linker = link::linker(engine, &component, &spec.grants)?;
     let instance: InstancePre<State> = linker.instantiate_pre(&component)?;
-    Ok(match spec.kind {
+    let template = match spec.kind {
         Kind::Object => Template::Object(object::ObjectPre::new(instance)?),
         Kind::Transport => Template::Transport(transport::TransportPre::new(instance)?),
         Kind::Environment => Template::Environment(environment::EnvironmentPre::new(instance)?),
-    })
+    };
+    Ok((template, code))
 }
 
 /// A fresh instance, initialized within the time of the call that needs it.
