@@ -38,7 +38,7 @@ const BUILD: [Package; 2] = [
 ];
 
 /// Without these some tests are skipped.
-const TESTS: [Package; 13] = [
+const TESTS: [Package; 14] = [
     package(
         "strace",
         &["strace"],
@@ -81,6 +81,7 @@ const TESTS: [Package; 13] = [
         "a PKCS#11 module that is not ours",
     ),
     package("gnutls-bin", &["gnutls-cli"], "a TLS that is not ours"),
+    package("curl", &["curl"], "an HTTP client that is not ours"),
     package("openssl", &["openssl"], "a TLS server that is not ours"),
     package(
         "yubico-piv-tool",

@@ -30,6 +30,7 @@ use crate::{
     repository::Repository,
 };
 
+mod certify;
 mod enrolment;
 
 pub use enrolment::{DEFAULT_MOIDS, Device, Enroll, Enrollment};

@@ -43,6 +43,8 @@ pub struct Limits {
     /// Bytes of one device's results file; then it is set aside as `.1`, and an older `.1` goes. Stops a device from
     /// filling the disk with alerts.
     pub journal_bytes: u64,
+    /// Bytes of the body of a request for a certificate. Stops devices that send something else.
+    pub certificate_request_bytes: usize,
     /// Time that open connections get at shutdown. Stops a slow device from holding up a restart.
     pub drain: Duration,
     /// Bounds on what the packages contain; `package_bytes` is also the bound of their HTTP bodies.
@@ -69,6 +71,7 @@ impl Default for Limits {
             batch_commands: 32,
             batch_bytes: 256 << 10,
             journal_bytes: 64 << 20,
+            certificate_request_bytes: 16 << 10,
             drain: Duration::from_secs(10),
             protocol: bailiwick_protocol::Limits::DEFAULT,
         }

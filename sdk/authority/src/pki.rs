@@ -7,7 +7,7 @@ use aws_lc_rs::{digest, rand};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use std::{
@@ -19,8 +19,10 @@ use thiserror::Error;
 
 use crate::clock;
 
+mod request;
 mod tls;
 
+pub use request::{CertificateRequest, RequestRefused};
 pub use tls::{client_config, server_config};
 
 /// The longest common name (RFC 5280 `ub-common-name`), in characters.
@@ -181,18 +183,20 @@ impl Ca {
 
     /// A client identity whose common name is `device` (1 to 64 characters).
     pub fn issue_client(&self, device: &str, validity: Validity) -> Result<Identity, PkiError> {
-        // choice: a URN of our own as alternative name; OMA does not say how a certificate names a device.
-        let mut urn = String::from("urn:x-bailiwick:device:");
-        for byte in device.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':' => {
-                    urn.push(char::from(byte));
-                }
-                _ => urn.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        let names = vec![SanType::URI(urn.try_into()?)];
+        let names = vec![SanType::URI(device_urn(device).try_into()?)];
         self.issue(device, names, ExtendedKeyUsagePurpose::ClientAuth, validity)
+    }
+
+    /// The same for the key of a request, which its requester has proved to hold.
+    pub fn certify_client(
+        &self,
+        device: &str,
+        request: &CertificateRequest,
+        validity: Validity,
+    ) -> Result<CertificateDer<'static>, PkiError> {
+        let names = vec![SanType::URI(device_urn(device).try_into()?)];
+        let usage = ExtendedKeyUsagePurpose::ClientAuth;
+        self.sign(device, names, usage, validity, request.key())
     }
 
     fn issue(
@@ -203,6 +207,21 @@ impl Ca {
         validity: Validity,
     ) -> Result<Identity, PkiError> {
         let key = KeyPair::generate()?;
+        let certificate = self.sign(common_name, alternative_names, usage, validity, &key)?;
+        Ok(Identity {
+            chain: vec![certificate],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        })
+    }
+
+    fn sign(
+        &self,
+        common_name: &str,
+        alternative_names: Vec<SanType>,
+        usage: ExtendedKeyUsagePurpose,
+        validity: Validity,
+        key: &impl PublicKeyData,
+    ) -> Result<CertificateDer<'static>, PkiError> {
         let mut params = params(common_name, validity)?;
         params.subject_alt_names = alternative_names;
         params.is_ca = IsCa::ExplicitNoCa;
@@ -213,12 +232,24 @@ impl Ca {
         let mut issuer = CertificateParams::default();
         issuer.distinguished_name = distinguished_name(&self.name)?;
         issuer.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let certificate = params.signed_by(&key, &Issuer::from_params(&issuer, &self.key))?;
-        Ok(Identity {
-            chain: vec![certificate.der().clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        })
+        let certificate = params.signed_by(key, &Issuer::from_params(&issuer, &self.key))?;
+        Ok(certificate.der().clone())
     }
+}
+
+/// The alternative name of a device's certificate.
+// choice: a URN of our own; OMA does not say how a certificate names a device.
+fn device_urn(device: &str) -> String {
+    let mut urn = String::from("urn:x-bailiwick:device:");
+    for byte in device.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':' => {
+                urn.push(char::from(byte));
+            }
+            _ => urn.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    urn
 }
 
 impl fmt::Debug for Ca {

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::{
-    authority::{Authority, AuthorityError},
+    authority::{Authority, AuthorityError, CERTIFICATE_DAYS},
     clock,
     events::{Events, Observer},
     files::{self, FileError},
@@ -29,6 +29,7 @@ mod stall;
 mod request;
 
 mod data;
+mod est;
 mod packages;
 
 mod body;
@@ -47,6 +48,8 @@ pub struct ServerOptions {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Media types of uploads; others get 415 with these in `OMADM-Accept`. Empty = all.
     pub upload_types: Vec<String>,
+    /// How long certificates hold that devices ask for (EST); `None` = [`CERTIFICATE_DAYS`].
+    pub certificate_lifetime: Option<Duration>,
 }
 
 /// Why a server cannot start.
@@ -123,6 +126,9 @@ impl Server {
             shared: Arc::new(Shared {
                 sessions,
                 upload_types: options.upload_types,
+                certificate_lifetime: options
+                    .certificate_lifetime
+                    .unwrap_or(Duration::from_secs(u64::from(CERTIFICATE_DAYS) * 86_400)),
                 connections: Connections::default(),
             }),
             _serving: serving,

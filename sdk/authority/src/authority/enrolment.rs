@@ -289,11 +289,11 @@ impl Authority {
         ))
     }
 
-    fn device_path(&self, device: &DeviceId) -> PathBuf {
+    pub(super) fn device_path(&self, device: &DeviceId) -> PathBuf {
         self.dir.join("devices").join(format!("{device}.json"))
     }
 
-    fn certificate_path(&self, fingerprint: &str) -> PathBuf {
+    pub(super) fn certificate_path(&self, fingerprint: &str) -> PathBuf {
         self.dir.join("certificates").join(fingerprint)
     }
 }

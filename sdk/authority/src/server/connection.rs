@@ -2,12 +2,14 @@
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
 use std::{
     collections::HashMap,
     convert::Infallible,
     net::SocketAddr,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use tokio::{
     net::TcpStream,
@@ -24,6 +26,7 @@ use crate::{events::Event, limits::Limits, pki, session::Sessions};
 pub(super) struct Shared {
     pub(super) sessions: Sessions,
     pub(super) upload_types: Vec<String>,
+    pub(super) certificate_lifetime: Duration,
     pub(super) connections: Connections,
 }
 
@@ -33,6 +36,8 @@ pub(super) struct Peer {
     pub(super) address: SocketAddr,
     /// Of its verified certificate; `None` = it presented none.
     pub(super) fingerprint: Option<String>,
+    /// The certificate itself, DER.
+    pub(super) certificate: Option<CertificateDer<'static>>,
 }
 
 /// Serves one connection until either side ends it.
@@ -72,6 +77,9 @@ pub(super) async fn serve(
         fingerprint: certificates
             .first()
             .map(|certificate| pki::fingerprint(certificate)),
+        certificate: certificates
+            .first()
+            .map(|certificate| certificate.clone().into_owned()),
     };
     let Some(_counted) = shared.connections.enter(&peer, limits) else {
         warn!(

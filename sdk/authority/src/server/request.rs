@@ -14,11 +14,11 @@ use tracing::{error, warn};
 use super::{
     body::{BodyError, Outgoing},
     connection::{Peer, Shared},
-    data, packages,
+    data, est, packages,
 };
 use crate::{
-    authority::AuthorityError, device::DeviceId, events::Event, repository::RepositoryError,
-    session::SessionError,
+    authority::AuthorityError, device::DeviceId, events::Event, pki::RequestRefused,
+    repository::RepositoryError, session::SessionError,
 };
 
 /// Characters of a header value that are shown in the log. Stops a device from filling it.
@@ -55,6 +55,14 @@ pub(super) enum RequestError {
     Authority(#[from] AuthorityError),
     #[error("cannot write the upload: {0}")]
     Write(#[from] io::Error),
+    #[error("the label is not the SrvID of this authority")]
+    Label,
+    #[error("the body is not base64")]
+    Base64,
+    #[error(transparent)]
+    Certificate(#[from] RequestRefused),
+    #[error("cannot write the answer: {0}")]
+    Encode(#[from] der::Error),
     #[error("the request was abandoned: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
@@ -64,8 +72,10 @@ impl RequestError {
     fn status(&self) -> StatusCode {
         match self {
             RequestError::NotEnrolled | RequestError::OtherDevice { .. } => StatusCode::FORBIDDEN,
-            RequestError::NoDeviceId => StatusCode::BAD_REQUEST,
-            RequestError::NoSuchPath => StatusCode::NOT_FOUND,
+            RequestError::NoDeviceId | RequestError::Base64 | RequestError::Certificate(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            RequestError::NoSuchPath | RequestError::Label => StatusCode::NOT_FOUND,
             RequestError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             RequestError::MediaType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             RequestError::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
@@ -89,9 +99,10 @@ impl RequestError {
                 RepositoryError::File(error) if error.is_not_found() => StatusCode::NOT_FOUND,
                 RepositoryError::File(_) => StatusCode::INTERNAL_SERVER_ERROR,
             },
-            RequestError::Authority(_) | RequestError::Write(_) | RequestError::Task(_) => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            RequestError::Authority(_)
+            | RequestError::Write(_)
+            | RequestError::Encode(_)
+            | RequestError::Task(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -129,10 +140,13 @@ async fn routed(
     request: Request<Incoming>,
     known: &mut Option<DeviceId>,
 ) -> Result<Response<Outgoing>, RequestError> {
+    let path = request.uri().path().to_owned();
+    if let Some(operation) = path.strip_prefix(est::PREFIX) {
+        return est::answer(shared, peer, operation, request, known).await;
+    }
     let device = identified(shared, peer).await?;
     *known = Some(device.clone());
     let claimed = claimed(request.headers(), &device)?;
-    let path = request.uri().path().to_owned();
     if path == "/dm" || path.starts_with("/dm/") {
         if !claimed {
             return Err(RequestError::NoDeviceId);
@@ -155,7 +169,10 @@ async fn routed(
 }
 
 /// The device whose certificate this is. Looked up for every request, so that a revocation counts at once.
-async fn identified(shared: &Arc<Shared>, peer: &Peer) -> Result<DeviceId, RequestError> {
+pub(super) async fn identified(
+    shared: &Arc<Shared>,
+    peer: &Peer,
+) -> Result<DeviceId, RequestError> {
     let Some(fingerprint) = peer.fingerprint.clone() else {
         return Err(RequestError::NotEnrolled);
     };
