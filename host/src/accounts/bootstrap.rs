@@ -13,21 +13,16 @@ use serde::Serialize;
 
 use bailiwick_protocol as protocol;
 use bailiwick_protocol::MoItem;
-use bailiwick_protocol::alert::BOOTSTRAP_COMPLETE;
-use bailiwick_protocol::bootstrap::{BootstrapDocument, DMACC_MOID, SecMode};
+use bailiwick_protocol::bootstrap::{BootstrapDocument, SecMode};
 
 use super::secrets::Unwritten;
-use super::{
-    Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey, PLUGIN,
-    queue_alert,
-};
-use crate::authority::{Authority, Instance};
-use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Trust};
-use crate::plugins::AlertRequest;
-use crate::store::{StoreError, Table, Transaction, tables};
+use super::{Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey};
+use crate::authority::Authority;
+use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Origin, Trust};
+use crate::store::{StoreError, Transaction};
 
-/// Accounts of one device. Stops documents that make a device wait for thousands of servers.
-const MAX_ACCOUNTS: usize = 64;
+/// Anchors that a document may give an account. Leaves room for those that other sources give.
+const MAX_ANCHORS: usize = 32;
 
 /// What happens to an account that is there already with other contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +54,41 @@ pub enum Change {
     Unchanged,
 }
 
-/// An account of the document that has passed every check, and its secrets.
-struct Checked {
-    account: Account,
-    permitted: Vec<String>,
-    secrets: Vec<Unwritten>,
+/// An account of a document that has passed every check, and its secrets.
+#[derive(Clone)]
+pub struct Prepared {
+    pub(super) account: Account,
+    pub(super) permitted: Vec<String>,
+    pub(super) secrets: Vec<Unwritten>,
+}
+
+impl Prepared {
+    /// The account; the name of its instance is not chosen yet.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The types that it permits its authority, sorted.
+    pub fn permitted(&self) -> &[String] {
+        &self.permitted
+    }
+}
+
+/// Where a document comes from, and what comes with it for accounts that bring no anchors or identity of their own.
+#[derive(Clone, Debug)]
+pub struct Source<'a> {
+    /// Where from.
+    pub origin: Origin,
+    /// Anchors for the authority of the account, DER.
+    pub anchors_der: &'a [&'a [u8]],
+}
+
+impl Source<'_> {
+    /// A document by itself.
+    pub const DOCUMENT: Source<'static> = Source {
+        origin: Origin::Bootstrap,
+        anchors_der: &[],
+    };
 }
 
 /// The command that a bootstrap runs as: its transaction, and the way to the objects that come along.
@@ -95,121 +120,40 @@ impl Accounts {
         begin: impl FnOnce(&Authority) -> C,
     ) -> Result<Vec<Bootstrapped>, BootstrapError> {
         let document = BootstrapDocument::parse(document, &protocol::Limits::DEFAULT)?;
-        let checked = document
+        let prepared = document
             .accounts
             .iter()
-            .map(check)
+            .map(|account| prepare(account, &Source::DOCUMENT))
             .collect::<Result<Vec<_>, _>>()?;
-        let Some(first) = checked
+        let Some(first) = prepared
             .first()
-            .map(|checked| checked.account.authority.clone())
+            .map(|first| first.account.authority.clone())
         else {
             return Ok(Vec::new());
         };
-
-        let _one_at_a_time = self.inner.changing.lock().await;
         let command = begin(&first);
-        let tx = command.transaction();
-        let mut secrets = Vec::new();
+        let mut changing = self.change(command.transaction()).await;
         let mut outcome = Vec::new();
-        for Checked {
-            account,
-            permitted,
-            secrets: its,
-        } in checked
-        {
-            let bootstrapped = self.take(&tx, account, &permitted, overwrite)?;
-            if bootstrapped.change != Change::Unchanged {
-                secrets.extend(its);
-            }
-            outcome.push(bootstrapped);
-        }
-        let found = tx.scan(Table::Accounts, "")?.len();
-        if found > MAX_ACCOUNTS {
-            return Err(BootstrapError::TooMany {
-                found,
-                limit: MAX_ACCOUNTS,
-            });
+        for account in prepared {
+            outcome.push(changing.put(account, overwrite)?);
         }
         if outcome.iter().all(|done| done.change == Change::Unchanged) {
             return Ok(outcome);
         }
         store_objects(&command, &document.objects).await?;
-
-        let fresh = self.inner.secrets.write(secrets).await?;
-        if let Err(error) = command.commit().await {
-            self.inner.secrets.remove(&fresh);
-            return Err(error.into());
-        }
-        self.after_commit(&outcome);
-        Ok(outcome)
-    }
-
-    fn after_commit(&self, outcome: &[Bootstrapped]) {
-        for Bootstrapped { account, change } in outcome {
-            self.inner.trust.borrow_mut().remove(&account.authority);
+        changing.commit(command.commit()).await?;
+        for Bootstrapped { account, change } in &outcome {
             tracing::info!(authority = %account.authority, ?change, "account bootstrapped");
         }
-        let kept = self.referenced();
-        let removed = kept.and_then(|keep| Ok(self.inner.secrets.remove_all_but(&keep)?));
-        if let Err(error) = removed {
-            tracing::warn!(%error, "secrets of replaced accounts stay until the next start");
-        }
-    }
-
-    /// Puts one account into the transaction, with its rights, its instance and its alert.
-    fn take(
-        &self,
-        tx: &Transaction,
-        mut account: Account,
-        permitted: &[String],
-        overwrite: Overwrite,
-    ) -> Result<Bootstrapped, BootstrapError> {
-        let permissions = &self.inner.permissions;
-        let key = tables::key(&[account.authority.as_str()]);
-        let there: Option<Account> = tx.get_json(Table::Accounts, &key)?;
-        let change = match there {
-            Some(there) => {
-                account.miid = there.miid.clone();
-                let rights = permissions.permitted_moids(tx, &account.authority)?;
-                if there == account && rights == permitted {
-                    return Ok(Bootstrapped {
-                        account,
-                        change: Change::Unchanged,
-                    });
-                }
-                if overwrite == Overwrite::Refuse {
-                    let srv_id = account.authority.as_str().to_owned();
-                    return Err(BootstrapError::Exists { srv_id });
-                }
-                Change::Replaced
-            }
-            None => {
-                account.miid = self.free_miid(tx)?;
-                let owner = &account.authority;
-                let device = Authority::device();
-                let permit = permissions.may_create_for(tx, &device, owner, DMACC_MOID)?;
-                permissions.record_instance(tx, &permit, &account.instance(), PLUGIN)?;
-                Change::Added
-            }
-        };
-        permissions.set_permitted(tx, &account.authority, permitted)?;
-        tx.put_json(Table::Accounts, &key, &account)?;
-        queue_bootstrap_complete(tx, &account.authority)?;
-        Ok(Bootstrapped { account, change })
-    }
-
-    /// A free name for a DM Account instance.
-    fn free_miid(&self, tx: &Transaction) -> Result<String, BootstrapError> {
-        let there = self.inner.permissions.instances_of(tx, DMACC_MOID)?;
-        let is_free = |name: &Instance| there.iter().all(|(instance, _)| instance != name);
-        let mut names = std::iter::from_fn(|| Instance::at_random(DMACC_MOID));
-        let free = names.find(is_free).ok_or(BootstrapError::NoRandomness)?;
-        Ok(free.miid)
+        Ok(outcome)
     }
 }
 
-async fn store_objects(command: &impl Command, objects: &[MoItem]) -> Result<(), BootstrapError> {
+/// Stores the objects of a document, in their order.
+pub async fn store_objects(
+    command: &impl Command,
+    objects: &[MoItem],
+) -> Result<(), BootstrapError> {
     for item in objects {
         let uri = || item.client_uri.clone().unwrap_or_default();
         match command.store(item).await {
@@ -226,19 +170,11 @@ async fn store_objects(command: &impl Command, objects: &[MoItem]) -> Result<(),
     Ok(())
 }
 
-/// The device says so itself, in its first session (OMA DM 2.0, Bootstrap).
-fn queue_bootstrap_complete(tx: &Transaction, to: &Authority) -> Result<(), BootstrapError> {
-    let alert = AlertRequest {
-        alert_type: BOOTSTRAP_COMPLETE.to_owned(),
-        source: None,
-        mark: None,
-        data: None,
-    };
-    Ok(queue_alert(tx, to, &alert)?)
-}
-
 /// Everything that can be said about an account of a document without looking at the device.
-fn check(account: &protocol::Account) -> Result<Checked, BootstrapError> {
+pub fn prepare(
+    account: &protocol::Account,
+    source: &Source<'_>,
+) -> Result<Prepared, BootstrapError> {
     let srv_id = account.srv_id.clone();
     let authority = Authority::server(&srv_id);
     if authority.as_str() != srv_id || authority.is_local() || srv_id == "*" {
@@ -262,12 +198,13 @@ fn check(account: &protocol::Account) -> Result<Checked, BootstrapError> {
     permitted.dedup();
 
     let mut secrets = Vec::new();
-    let identity = check_credentials(account, &authority, &mut secrets).map_err(|source| {
-        BootstrapError::Credentials {
-            srv_id: srv_id.clone(),
-            source,
-        }
-    })?;
+    let identity =
+        check_credentials(account, &authority, source, &mut secrets).map_err(|source| {
+            BootstrapError::Credentials {
+                srv_id: srv_id.clone(),
+                source,
+            }
+        })?;
     let mut keep = |bytes: &[u8]| {
         let secret = Unwritten::new(&srv_id, bytes.to_vec());
         let name = secret.name().clone();
@@ -299,8 +236,10 @@ fn check(account: &protocol::Account) -> Result<Checked, BootstrapError> {
         anchors_der: account.auth.anchors_der.clone(),
         notification,
         bootstrap_server,
+        origin: source.origin.clone(),
+        suspended: None,
     };
-    Ok(Checked {
+    Ok(Prepared {
         account,
         permitted,
         secrets,
@@ -311,6 +250,7 @@ fn check(account: &protocol::Account) -> Result<Checked, BootstrapError> {
 fn check_credentials(
     account: &protocol::Account,
     authority: &Authority,
+    source: &Source<'_>,
     secrets: &mut Vec<Unwritten>,
 ) -> Result<IdentityRef, CertificateError> {
     let mut identity: Option<Arc<dyn IdentitySource>> = None;
@@ -326,7 +266,15 @@ fn check_credentials(
         };
         secrets.push(secret);
     }
-    Trust::new(authority.clone(), &account.auth.anchors_der, identity)?;
+    let own = &account.auth.anchors_der;
+    if own.len() > MAX_ANCHORS {
+        return Err(CertificateError::TooManyAnchors { limit: MAX_ANCHORS });
+    }
+    let all: Vec<_> = match own.is_empty() {
+        true => source.anchors_der.iter().map(|der| der.to_vec()).collect(),
+        false => own.clone(),
+    };
+    Trust::new(authority.clone(), &all, identity)?;
     Ok(reference)
 }
 

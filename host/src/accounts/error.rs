@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use bailiwick_protocol::bootstrap as document;
 
+use super::Suspended;
 use crate::authority::Authority;
 use crate::certificates::CertificateError;
 use crate::permissions::{Denied, PermissionError};
@@ -20,6 +21,14 @@ pub enum AccountError {
     Unknown {
         /// Who was asked for.
         authority: Authority,
+    },
+    /// It rests.
+    #[error("{authority} holds no sessions: {why}")]
+    Suspended {
+        /// Whose account.
+        authority: Authority,
+        /// Why.
+        why: Suspended,
     },
     /// Its anchors or its identity cannot be used.
     #[error(transparent)]

@@ -6,6 +6,7 @@
 
 mod alerts;
 mod bootstrap;
+mod change;
 mod error;
 mod secrets;
 
@@ -14,6 +15,7 @@ mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,13 +26,16 @@ use tokio::sync::Mutex;
 use bailiwick_protocol::bootstrap::DMACC_MOID;
 
 use crate::authority::{Authority, Instance};
-use crate::certificates::{FileIdentity, IdentitySource, Trust};
-use crate::permissions::{Access, Permissions};
+use crate::certificates::{FileIdentity, IdentitySource, Origin, Trust};
+use crate::permissions::Permissions;
 use crate::plugins::AccountView;
 use crate::store::{Store, Table, tables};
 
 pub use alerts::queue_alert;
-pub use bootstrap::{Bootstrapped, Change, Command, Overwrite, Stored};
+pub use bootstrap::{
+    Bootstrapped, Change, Command, Overwrite, Prepared, Source, Stored, prepare, store_objects,
+};
+pub use change::Changing;
 pub use error::{AccountError, BootstrapError};
 pub use secrets::SecretName;
 
@@ -59,6 +64,40 @@ pub struct Account {
     pub notification: Option<NotificationKey>,
     /// `Auth/Bootstrap`: how the bootstrap server is reached again.
     pub bootstrap_server: Option<BootstrapServer>,
+    /// Where it came from; no other source changes it.
+    #[serde(default = "from_a_document")]
+    pub origin: Origin,
+    /// Why it rests: no session is held.
+    #[serde(default)]
+    pub suspended: Option<Suspended>,
+}
+
+fn from_a_document() -> Origin {
+    Origin::Bootstrap
+}
+
+/// Why an account rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Suspended {
+    /// The card that brought it is away.
+    CardAway,
+    /// The card that brought it does not have it any more.
+    NotOnCard,
+    /// No `[[card]]` line binds that card to its authority any more.
+    NotBound,
+}
+
+impl fmt::Display for Suspended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CardAway => "its card is away; insert it",
+            Self::NotOnCard => "its card does not have it any more; its issuer can put it back, or forget the card with \
+                `bailiwick cards forget`",
+            Self::NotBound => "no [[card]] line binds its card any more; write one, or forget the card with \
+                `bailiwick cards forget`",
+        })
+    }
 }
 
 /// What the device shows of itself, and where its key is.
@@ -208,6 +247,12 @@ impl Accounts {
         let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
             authority: authority.clone(),
         })?;
+        if let Some(why) = account.suspended {
+            return Err(AccountError::Suspended {
+                authority: authority.clone(),
+                why,
+            });
+        }
         let identity = match &account.identity {
             IdentityRef::None => None,
             IdentityRef::File { chain_der, key } => {
@@ -229,26 +274,17 @@ impl Accounts {
 
     /// Removes an account: its authority, its rights, its secrets, and what waits to be sent to it.
     pub async fn remove(&self, authority: &Authority) -> Result<(), AccountError> {
-        let _one_at_a_time = self.inner.changing.lock().await;
-        let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
-            authority: authority.clone(),
-        })?;
-        let tx = self.inner.store.begin();
-        let permissions = &self.inner.permissions;
-        let operator = Authority::operator();
-        let permit = permissions.permit(&tx, &operator, Access::Write, &account.instance(), 0)?;
-        permissions.forget_instance(&tx, &permit)?;
-        permissions.remove_authority(&tx, authority)?;
-        tx.delete(Table::Accounts, &tables::key(&[authority.as_str()]));
-        for table in [Table::Alerts, Table::Results, Table::Sessions] {
-            tx.delete(table, &tables::key(&[authority.as_str()]));
-            tx.delete_prefix(table, &tables::prefix(&[authority.as_str()]))?;
-        }
-        tx.commit().await?;
-        self.inner.trust.borrow_mut().remove(authority);
-        self.inner.secrets.remove_all_but(&self.referenced()?)?;
+        let tx = Rc::new(self.inner.store.begin());
+        let mut changing = self.change(tx.clone()).await;
+        changing.remove(authority)?;
+        changing.commit(tx.commit()).await?;
         tracing::info!(%authority, "account removed");
         Ok(())
+    }
+
+    /// Something that the trust of an authority is made of has changed.
+    pub fn forget_trust(&self, authority: &Authority) {
+        self.inner.trust.borrow_mut().remove(authority);
     }
 
     /// The secrets that accounts refer to.

@@ -25,6 +25,7 @@ const UNFINISHED: &str = ".pem-new";
 pub struct SecretName(String);
 
 /// A secret that is not written yet.
+#[derive(Clone)]
 pub(super) struct Unwritten {
     name: SecretName,
     bytes: Vec<u8>,

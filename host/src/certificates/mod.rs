@@ -5,9 +5,12 @@
 //! another authority, and never because of the web's. Nothing is resumed: no ticket outlives a certificate,
 //! an identity or an authority.
 
+mod chain;
 mod credentials;
+mod describe;
 mod error;
 mod identity;
+mod proof;
 mod verify;
 
 #[cfg(test)]
@@ -32,9 +35,12 @@ use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
 
-pub use credentials::{Credential, Origin, Purpose, Role, State};
+pub use chain::{NoChain, chain};
+pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
+pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint};
 pub use error::CertificateError;
 pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
+pub use proof::{challenge, verifies};
 
 use error::Situation;
 use identity::Presenter;

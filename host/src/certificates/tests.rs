@@ -271,9 +271,9 @@ fn unusable_anchors_and_identities_are_refused_before_any_connection() {
         matches!(error, CertificateError::Anchor { index: 1, .. }),
         "{error}"
     );
-    let error = refused(&vec![ca.der(); 33]);
+    let error = refused(&vec![ca.der(); 65]);
     assert!(
-        matches!(error, CertificateError::TooManyAnchors { limit: 32 }),
+        matches!(error, CertificateError::TooManyAnchors { limit: 64 }),
         "{error}"
     );
 

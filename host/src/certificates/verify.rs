@@ -11,7 +11,7 @@ use rustls::pki_types::CertificateDer;
 use super::CertificateError;
 
 /// Anchors that one authority may have. Stops an account whose every handshake searches thousands.
-const MAX_ANCHORS: usize = 32;
+const MAX_ANCHORS: usize = 64;
 
 /// A verifier that knows these anchors (X.509, DER) and no others. An anchor's own validity dates do not
 /// count (RFC 5280 §6.1.1 d: an anchor is a name and a key); those of everything below it do.
