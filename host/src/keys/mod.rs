@@ -10,7 +10,11 @@
 //! Cards and vendors' modules are native code and hostile input. If that process crashes or hangs it is started again,
 //! and nothing but the signature that was asked for fails.
 
+mod card;
 mod messages;
+
+#[doc(hidden)]
+pub use card::probe;
 
 pub use messages::{
     Answer, CardId, CardKind, Contents, Effort, FoundCertificate, FoundKey, FoundObject, FromKeys,
