@@ -1,6 +1,7 @@
 //! `cargo xtask`: everything a developer types. Each command does its own set-up first.
 
 mod bench;
+mod cards;
 mod demo;
 mod lint;
 mod plugins;

@@ -42,6 +42,11 @@ pub(crate) fn plugins() -> Result<PathBuf> {
     Ok(laid_out)
 }
 
+/// Where cargo builds.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    Ok(PathBuf::from(text(&metadata()?, "target_directory")?))
+}
+
 /// `--package a --package b ...`: the plug-ins, for other commands that treat them alike.
 pub(crate) fn package_arguments() -> Result<Vec<String>> {
     Ok(packages(&find(&metadata()?)?))

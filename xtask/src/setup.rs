@@ -89,7 +89,7 @@ const TESTS: [Package; 14] = [
         "puts keys and certificates on the PIV card",
     ),
     package(
-        "libclang-dev",
+        LIBCLANG,
         &[
             "/usr/lib/llvm-*/lib/libclang*.so*",
             "/usr/lib/llvm-*/lib/clang/*/include/stddef.h",
@@ -97,6 +97,9 @@ const TESTS: [Package; 14] = [
         "the PIV card is built with it",
     ),
 ];
+
+/// Where a library of C is turned into Rust.
+pub(crate) const LIBCLANG: &str = "libclang-dev";
 
 /// Sets up everything that is missing, and gives what still is: tests that need it are skipped.
 pub(crate) fn setup() -> Result<Vec<&'static Package>> {
@@ -116,6 +119,11 @@ pub(crate) fn to_build() -> Result<()> {
         eprintln!("    {name} is missing: {why}");
     }
     bail!("to build Bailiwick: {}", install_line(&missing))
+}
+
+/// Whether a package is among those that are missing.
+pub(crate) fn is_among(missing: &[&Package], name: &str) -> bool {
+    missing.iter().any(|package| package.name == name)
 }
 
 /// Says what was skipped, and what to do about it.

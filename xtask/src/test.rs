@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{self, cargo, green, seconds, step};
-use crate::{plugins, setup};
+use crate::{cards, plugins, setup};
 
 /// How many crash images `cargo xtask crash` checks when no number is given.
 const CRASH_IMAGES: &str = "20000";
@@ -20,6 +20,7 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     let begun = Instant::now();
     let missing = setup::setup()?;
     plugins::plugins()?;
+    cards::cards(&missing)?;
     build()?;
 
     step("tests");
