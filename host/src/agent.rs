@@ -22,7 +22,7 @@ use tokio::task::spawn_local;
 use tokio::time::{sleep_until, timeout};
 
 use crate::authority::Authority;
-use crate::local::{self, AdminSocket, FrameLimits, Held};
+use crate::local::{self, FrameLimits, Held, Socket};
 use crate::session::{Reason, Report, SessionError};
 
 pub use start::{AgentError, compile, run};
@@ -45,7 +45,9 @@ enum Event {
     Stop(&'static str),
     /// Somebody who may connect has connected to the admin socket.
     Connected(UnixStream),
-    /// Such a connection has ended.
+    /// A local application has connected to its socket.
+    Called(UnixStream),
+    /// A connection to the admin socket has ended.
     Disconnected,
     /// Accounts are new or have changed: their servers are to be told.
     Bootstrapped(Vec<Authority>),
@@ -67,7 +69,9 @@ struct Ended {
 /// The daemon while it runs.
 struct Agent {
     rooms: Rooms,
-    socket: AdminSocket,
+    socket: Socket,
+    /// For local applications.
+    apps_socket: Option<Socket>,
     stop: [(&'static str, Signal); 2],
     events: mpsc::Receiver<Event>,
     /// For everybody who has something to tell.
@@ -103,6 +107,12 @@ impl Agent {
                 None => pending().await,
             }
         };
+        let application = async {
+            match &self.apps_socket {
+                Some(socket) => socket.accept().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             _ = interrupt.recv() => Event::Stop(first),
@@ -110,6 +120,7 @@ impl Agent {
             Some(event) = self.events.recv() => event,
             stream = self.socket.accept() => Event::Connected(stream),
             () = due => Event::Due,
+            stream = application => Event::Called(stream),
         }
     }
 
@@ -117,6 +128,10 @@ impl Agent {
         let now = Instant::now();
         match event {
             Event::Connected(stream) => self.connect(stream),
+            Event::Called(stream) => {
+                let apps = self.rooms.apps.clone();
+                spawn_local(async move { apps.serve(stream).await });
+            }
             Event::Disconnected => self.connections = self.connections.saturating_sub(1),
             Event::Bootstrapped(authorities) => {
                 let mut plans = self.plans.borrow_mut();
@@ -208,9 +223,10 @@ impl Agent {
             mut events,
             plans,
             socket,
+            apps_socket,
             ..
         } = self;
-        drop(socket);
+        drop((socket, apps_socket));
         rooms.sessions.stop();
         let all_ended = async {
             while plans.borrow().is_any_running() {

@@ -13,7 +13,7 @@ use crate::accounts::{Accounts, Bootstrapped, Change};
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::isolation::Protection;
-use crate::local::{AccountStatus, Admin, Daemon, Held, Status};
+use crate::local::{AccountStatus, Admin, Apps, Daemon, Held, Status};
 use crate::objects::Objects;
 use crate::permissions::Permissions;
 use crate::plugins::{AccountView, AlertRequest, Manifests, PluginError, Plugins, Services};
@@ -32,6 +32,7 @@ pub(super) struct Rooms {
     pub(super) plugins: Plugins,
     pub(super) objects: Objects,
     pub(super) sessions: Sessions,
+    pub(super) apps: Apps,
 }
 
 impl Rooms {
@@ -62,6 +63,7 @@ impl Rooms {
             store.clone(),
             limits,
         );
+        let apps = Apps::new(objects.clone(), permissions.clone(), store.clone(), limits);
         Ok(Self {
             config: Rc::new(config),
             protection,
@@ -72,6 +74,7 @@ impl Rooms {
             plugins,
             objects,
             sessions,
+            apps,
         })
     }
 

@@ -18,7 +18,7 @@ use super::{Agent, EVENTS, notify};
 use crate::accounts::AccountError;
 use crate::config::Config;
 use crate::isolation::{self, IsolationError, Protection};
-use crate::local::{AdminSocket, SocketError};
+use crate::local::{Admission, Socket, SocketError};
 use crate::permissions::PermissionError;
 use crate::plugins::{Manifests, Plugins, PluginsError};
 use crate::session::Reason;
@@ -50,7 +50,7 @@ pub enum AgentError {
     /// The accounts.
     #[error(transparent)]
     Accounts(#[from] AccountError),
-    /// The admin socket.
+    /// A socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The system.
@@ -128,10 +128,11 @@ impl Agent {
             ("SIGTERM", hear("handle SIGTERM", SignalKind::terminate())?),
         ];
         let rooms = Rooms::open(config, manifests, protection)?;
-        let socket = AdminSocket::bind(
-            &rooms.config.admin_socket,
-            rooms.config.admin_group.as_deref(),
-        )?;
+        let group = rooms.config.admin_group.as_deref();
+        let socket = Socket::bind(&rooms.config.admin_socket, Admission::Operator { group })?;
+        let apps_path = rooms.config.apps_socket.as_deref();
+        let apps_socket = apps_path.map(|path| Socket::bind(path, Admission::Everybody));
+        let apps_socket = apps_socket.transpose()?;
         let (tell, events) = mpsc::channel(EVENTS);
         let mut plans = Plans::new(&rooms.config.limits, random);
         recover(&rooms, &mut plans).await?;
@@ -139,6 +140,7 @@ impl Agent {
         Ok(Self {
             rooms,
             socket,
+            apps_socket,
             stop,
             events,
             tell,

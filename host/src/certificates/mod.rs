@@ -5,11 +5,13 @@
 //! another authority, and never because of the web's. Nothing is resumed: no ticket outlives a certificate,
 //! an identity or an authority.
 
+mod application;
 mod chain;
 mod credentials;
 mod describe;
 mod error;
 mod identity;
+mod principals;
 mod proof;
 mod verify;
 
@@ -35,11 +37,13 @@ use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
 
+pub use application::{Applicant, ApplicationError, NONCE, statement};
 pub use chain::{NoChain, chain};
 pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
 pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint};
 pub use error::CertificateError;
 pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
+pub use principals::{Principal, PrincipalError};
 pub use proof::{challenge, verifies};
 
 use error::Situation;

@@ -40,9 +40,19 @@ impl Ca {
 
     /// A CA below this one.
     pub(crate) fn intermediate(&self, name: &str) -> Self {
+        self.intermediate_with(name, |_| {})
+    }
+
+    /// A CA below this one, and more in its certificate.
+    pub(crate) fn intermediate_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
         Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
     }
 

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed, and standard error says why; 2 wrong usage; 3 the daemon cannot be
 //! reached; 4 the answer is no (`explain`: denied; `session`: it did not end well).
 
+mod app;
 mod bootstrap;
 mod client;
 mod compile;
@@ -74,6 +75,8 @@ enum Command {
     Get(get::Arguments),
     /// Say whether an authority may do something, and which rule decides
     Explain(explain::Arguments),
+    /// Use the device as a local application with a certificate
+    App(app::Arguments),
     /// Compile all plug-ins ahead of time
     Compile,
 }
@@ -94,6 +97,12 @@ enum CliError {
     },
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
+    #[error(transparent)]
+    Application(#[from] bailiwick_application::Error),
+    #[error("this daemon has no socket for applications; set `apps-socket` in {}, or name it with --apps-socket", .config.display())]
+    NoAppsSocket { config: PathBuf },
+    #[error("the data are not JSON: {0}; write them as the MOData of an MO serialization")]
+    NotJson(serde_json::Error),
     #[error("{failed} of {all} plug-ins were not compiled")]
     NotCompiled { failed: usize, all: usize },
 }
@@ -118,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Plugins(arguments) => plugins::run(&common, &arguments),
         Command::Get(arguments) => get::run(&common, &arguments),
         Command::Explain(arguments) => explain::run(&common, &arguments),
+        Command::App(arguments) => app::run(&common, &arguments),
         Command::Compile => compile::run(&common),
     };
     outcome.unwrap_or_else(|error| {

@@ -75,9 +75,12 @@ pub fn host(
     reach.execute.push(PathBuf::from("/proc/self/exe"));
     reach.execute.extend(execute.iter().cloned());
     reach.write.push(config.state.clone());
-    reach
-        .write
-        .extend(config.admin_socket.parent().map(PathBuf::from));
+    let sockets = [Some(&config.admin_socket), config.apps_socket.as_ref()];
+    let directories = sockets
+        .into_iter()
+        .flatten()
+        .filter_map(|path| path.parent());
+    reach.write.extend(directories.map(PathBuf::from));
     reach.write.push(PathBuf::from("/dev/null"));
     reach.write.extend(notify_socket());
     let protection = Protection {

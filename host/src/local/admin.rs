@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
+use super::introspection;
 use super::status::{AccountStatus, Status};
 use super::varlink::{Call, Fault, Service};
 use crate::accounts::{Accounts, Bootstrapped, Command, Overwrite, Stored};
@@ -22,10 +23,6 @@ use crate::store::{Store, StoreError, Transaction};
 pub const INTERFACE: &str = "org.bailiwick.Admin";
 /// Its description in Varlink's own language.
 const DESCRIPTION: &str = include_str!("org.bailiwick.Admin.varlink");
-/// The interface that every service has.
-const SERVICE: &str = "org.varlink.service";
-/// Its description.
-const SERVICE_DESCRIPTION: &str = include_str!("org.varlink.service.varlink");
 
 /// How a session ended: whether well, its report, and the report in words; or why there was none.
 pub type Held = Result<(bool, Value, String), String>;
@@ -63,8 +60,12 @@ impl<D: Daemon> Service for Admin<D> {
         let (interface, method) = call.method.rsplit_once('.').unwrap_or_default();
         match interface {
             INTERFACE => self.admin(method, call.parameters, &call.method).await,
-            SERVICE => introspect(method, call.parameters, &call.method),
-            other => Err(Fault::interface_not_found(other)),
+            other => introspection::answer(
+                (INTERFACE, DESCRIPTION),
+                (other, method),
+                call.parameters,
+                &call.method,
+            ),
         }
     }
 }
@@ -171,10 +172,10 @@ impl<D: Daemon> Admin<D> {
             access,
             client_uri,
         } = parameters;
-        let who = match authority.as_str() {
-            "local:operator" => Authority::operator(),
-            "local:device" => Authority::device(),
-            srv_id => Authority::server(srv_id),
+        let who = match authority.strip_prefix("local:") {
+            // The operator, the device, and local applications.
+            Some(name) => Authority::local(name),
+            None => Authority::server(&authority),
         };
         let explanations = match access.as_str() {
             "create" => vec![self.explain_create(&who, &client_uri)],
@@ -278,36 +279,6 @@ impl Command for BootstrapCommand {
     }
 }
 
-/// `org.varlink.service`: what is served here.
-fn introspect(
-    method: &str,
-    parameters: Map<String, Value>,
-    full_name: &str,
-) -> Result<Value, Fault> {
-    #[derive(Deserialize)]
-    struct GetInterfaceDescription {
-        interface: String,
-    }
-    match method {
-        "GetInfo" => Ok(json!({
-            "vendor": "Bailiwick",
-            "product": "bailiwick",
-            "version": env!("CARGO_PKG_VERSION"),
-            "url": "",
-            "interfaces": [SERVICE, INTERFACE],
-        })),
-        "GetInterfaceDescription" => {
-            let GetInterfaceDescription { interface } = read(parameters)?;
-            match interface.as_str() {
-                INTERFACE => Ok(json!({ "description": DESCRIPTION })),
-                SERVICE => Ok(json!({ "description": SERVICE_DESCRIPTION })),
-                other => Err(Fault::interface_not_found(other)),
-            }
-        }
-        _ => Err(Fault::method_not_found(full_name)),
-    }
-}
-
 /// It cannot be done.
 fn failed(message: impl Into<String>) -> Fault {
     Fault {
@@ -341,7 +312,7 @@ fn parse_uri(text: &str) -> Result<ClientUri, Fault> {
 }
 
 /// The parameters of a method; the first one that does not fit is named, as well as can be.
-fn read<T: DeserializeOwned>(parameters: Map<String, Value>) -> Result<T, Fault> {
+pub(super) fn read<T: DeserializeOwned>(parameters: Map<String, Value>) -> Result<T, Fault> {
     T::deserialize(Value::Object(parameters)).map_err(|error| {
         let text = error.to_string();
         let named = text.starts_with("missing field") || text.starts_with("unknown field");
@@ -350,7 +321,7 @@ fn read<T: DeserializeOwned>(parameters: Map<String, Value>) -> Result<T, Fault>
     })
 }
 
-fn read_none(parameters: &Map<String, Value>) -> Result<(), Fault> {
+pub(super) fn read_none(parameters: &Map<String, Value>) -> Result<(), Fault> {
     match parameters.keys().next() {
         None => Ok(()),
         Some(name) => Err(Fault::invalid_parameter(name)),
@@ -370,7 +341,7 @@ fn explanation(on: &str, explained: &Explanation) -> Result<Value, Fault> {
 }
 
 /// An item as JSON, in the form of an MO serialization.
-fn item(item: MoItem) -> Value {
+pub(super) fn item(item: MoItem) -> Value {
     let mut members = Map::new();
     let optional = [
         ("ClientURI", item.client_uri),

@@ -1,10 +1,13 @@
-//! Who else is here: the operator at the admin socket, through the interface `org.bailiwick.Admin`.
+//! Who else is here: the operator at the admin socket, through the interface `org.bailiwick.Admin`, and local
+//! applications at theirs, through `org.bailiwick.Apps`.
 //!
 //! ```text
-//!  socket   who may connect     varlink   calls and replies     admin   a function a method
+//!  socket   who may connect     varlink   calls and replies     admin, apps   a function a method
 //! ```
 
 mod admin;
+mod apps;
+mod introspection;
 mod socket;
 mod status;
 mod varlink;
@@ -17,6 +20,7 @@ mod tests;
 pub(crate) use varlink::from_frame;
 
 pub use admin::{Admin, Daemon, Held, INTERFACE, now, refuse};
-pub use socket::{AdminSocket, SocketError};
+pub use apps::{APPS_INTERFACE, Apps};
+pub use socket::{Admission, Socket, SocketError};
 pub use status::{AccountStatus, LastSession, Protected, SessionStatus, Status, Worker};
 pub use varlink::{Call, Fault, FrameLimits, Reply, Service, VarlinkError, serve};

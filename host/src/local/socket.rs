@@ -1,5 +1,5 @@
-//! The admin socket: who may connect is the kernel's decision, by the mode of the file and by credentials
-//! that it vouches for.
+//! The daemon's sockets: who may connect is the kernel's decision, by the mode of the file and by credentials that it
+//! vouches for.
 
 use std::fs;
 use std::io;
@@ -13,17 +13,29 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 16;
 
-/// Why there is no admin socket.
+/// Who may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission<'a> {
+    /// The daemon's own user and root; members of this group too (a name in `/etc/group`, or a number).
+    Operator {
+        /// The group.
+        group: Option<&'a str>,
+    },
+    /// Everybody: what they show decides.
+    Everybody,
+}
+
+/// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Somebody listens there.
-    #[error("another daemon answers at {path}; stop it, or set another `admin-socket`")]
+    #[error("another daemon answers at {path}; stop it, or configure another path")]
     InUse {
         /// The socket.
         path: PathBuf,
     },
     /// A file that is not a socket.
-    #[error("{path} exists and is not a socket; remove it, or set another `admin-socket`")]
+    #[error("{path} exists and is not a socket; remove it, or configure another path")]
     NotASocket {
         /// The file.
         path: PathBuf,
@@ -50,17 +62,16 @@ pub enum SocketError {
 
 /// The listening socket; its file goes with it.
 #[derive(Debug)]
-pub struct AdminSocket {
+pub struct Socket {
     listener: UnixListener,
     path: PathBuf,
-    /// Members of a group may connect: the mode of the file decides, and not the user.
-    group: bool,
+    /// The mode of the file decides, and not the user.
+    by_mode: bool,
 }
 
-impl AdminSocket {
-    /// Listens at `path`. Only the daemon's own user and root may connect, and members of `group` (a name in
-    /// `/etc/group`, or a number) if one is given. Takes the place of a socket that nobody listens at.
-    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, SocketError> {
+impl Socket {
+    /// Listens at `path`. Takes the place of a socket that nobody listens at.
+    pub fn bind(path: &Path, admission: Admission<'_>) -> Result<Self, SocketError> {
         let failed = |attempt| {
             move |source: io::Error| SocketError::System {
                 attempt,
@@ -68,7 +79,10 @@ impl AdminSocket {
                 source,
             }
         };
-        let group = group.map(group_number).transpose()?;
+        let group = match admission {
+            Admission::Operator { group } => group.map(group_number).transpose()?,
+            Admission::Everybody => None,
+        };
         remove_stale(path)?;
         let socket = UnixSocket::new_stream().map_err(failed("make a socket for"))?;
         // On Linux the file gets the mode of the socket: it is never open to others, not even for a moment.
@@ -78,13 +92,17 @@ impl AdminSocket {
         if group.is_some() {
             std::os::unix::fs::chown(path, None, group).map_err(failed("give the group to"))?;
         }
-        let mode = if group.is_some() { 0o660 } else { 0o600 };
+        let mode = match (admission, group) {
+            (Admission::Everybody, _) => 0o666,
+            (_, Some(_)) => 0o660,
+            (_, None) => 0o600,
+        };
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("protect"))?;
         let listener = socket.listen(BACKLOG).map_err(failed("listen at"))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
-            group: group.is_some(),
+            by_mode: mode != 0o600,
         })
     }
 
@@ -96,7 +114,7 @@ impl AdminSocket {
                 Ok((stream, _)) if self.admits(&stream) => return stream,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection at the admin socket");
+                    tracing::warn!(%error, "cannot accept a connection at a socket");
                     // Out of descriptors, most likely: at once it would only fail again.
                     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                 }
@@ -110,7 +128,7 @@ impl AdminSocket {
             return false;
         };
         let own = rustix::process::geteuid().as_raw();
-        let admitted = may_connect(peer.uid(), own, self.group);
+        let admitted = may_connect(peer.uid(), own, self.by_mode);
         if !admitted {
             let (uid, pid) = (peer.uid(), peer.pid());
             tracing::warn!(
@@ -123,12 +141,12 @@ impl AdminSocket {
     }
 }
 
-/// With a group, the kernel has checked the mode of the file when the peer connected.
-fn may_connect(peer: u32, own: u32, group: bool) -> bool {
-    peer == 0 || peer == own || group
+/// Where the mode decides, the kernel has checked it when the peer connected.
+fn may_connect(peer: u32, own: u32, by_mode: bool) -> bool {
+    peer == 0 || peer == own || by_mode
 }
 
-impl Drop for AdminSocket {
+impl Drop for Socket {
     fn drop(&mut self) {
         let _gone = fs::remove_file(&self.path);
     }
@@ -190,6 +208,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
+    const OPERATOR: Admission<'_> = Admission::Operator { group: None };
+
     struct Directory(PathBuf);
 
     impl Directory {
@@ -212,8 +232,13 @@ mod tests {
         let directory = Directory::new("mode");
         let path = directory.0.join("admin.sock");
         let own = rustix::process::getegid().as_raw().to_string();
-        for (group, mode) in [(None, 0o600), (Some(own.as_str()), 0o660)] {
-            let socket = AdminSocket::bind(&path, group).unwrap();
+        let operator = |group| Admission::Operator { group };
+        for (admission, mode) in [
+            (operator(None), 0o600),
+            (operator(Some(own.as_str())), 0o660),
+            (Admission::Everybody, 0o666),
+        ] {
+            let socket = Socket::bind(&path, admission).unwrap();
             assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, mode);
             let client = UnixStream::connect(&path).await.unwrap();
             socket.accept().await;
@@ -228,8 +253,8 @@ mod tests {
         let path = directory.0.join("admin.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let socket = AdminSocket::bind(&path, None).unwrap();
-        let error = AdminSocket::bind(&path, None).unwrap_err();
+        let socket = Socket::bind(&path, OPERATOR).unwrap();
+        let error = Socket::bind(&path, OPERATOR).unwrap_err();
         assert!(matches!(error, SocketError::InUse { .. }), "{error}");
         drop(socket);
     }
@@ -239,14 +264,20 @@ mod tests {
         let directory = Directory::new("file");
         let path = directory.0.join("admin.sock");
         fs::write(&path, "precious").unwrap();
-        let error = AdminSocket::bind(&path, None).unwrap_err();
+        let error = Socket::bind(&path, OPERATOR).unwrap_err();
         assert!(matches!(error, SocketError::NotASocket { .. }), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 
         let long = directory.0.join("x".repeat(120));
-        let error = AdminSocket::bind(&long, None).unwrap_err();
+        let error = Socket::bind(&long, OPERATOR).unwrap_err();
         assert!(error.to_string().contains("at most 107 bytes"), "{error}");
-        let error = AdminSocket::bind(&path, Some("no such group")).unwrap_err();
+        let error = Socket::bind(
+            &path,
+            Admission::Operator {
+                group: Some("no such group"),
+            },
+        )
+        .unwrap_err();
         assert!(matches!(error, SocketError::NoSuchGroup { .. }), "{error}");
     }
 

@@ -25,6 +25,17 @@ pub struct FrameLimits {
     pub transfer: Duration,
 }
 
+impl FrameLimits {
+    fn check(&self, bytes: usize) -> Result<(), VarlinkError> {
+        match bytes > self.call_bytes {
+            true => Err(VarlinkError::TooLong {
+                limit: self.call_bytes,
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
 /// A call as it came.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Call {
@@ -183,15 +194,12 @@ impl Incoming {
             let unseen = self.buffer.get(self.seen..).unwrap_or_default();
             if let Some(end) = unseen.iter().position(|byte| *byte == 0) {
                 let end = self.seen + end;
+                limits.check(end)?;
                 self.taken = end + 1;
                 return Ok(self.buffer.get(..end));
             }
             self.seen = self.buffer.len();
-            if self.seen > limits.call_bytes {
-                return Err(VarlinkError::TooLong {
-                    limit: limits.call_bytes,
-                });
-            }
+            limits.check(self.seen)?;
             let between_calls = self.buffer.is_empty();
             let reading = stream.read_buf(&mut self.buffer);
             let read = match between_calls {

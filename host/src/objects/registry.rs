@@ -96,7 +96,7 @@ impl Objects {
                 Err(error) => failed = Some(error),
             }
         }
-        if *request.authority() == Authority::operator()
+        if request.authority().is_local()
             && let Some(served) = self.served_for_another(request, moid)?
         {
             return Ok(served);
@@ -107,8 +107,8 @@ impl Objects {
         }))
     }
 
-    /// A dynamic type that some authority added, from what its instances keep of its description. For the
-    /// operator, who may read everything and adds no types.
+    /// A dynamic type that some authority added, from what those of its instances keep of its description on which the
+    /// asker has a right. For the operator and for local applications, who add no types.
     fn served_for_another(
         &self,
         request: &Request,
@@ -117,6 +117,12 @@ impl Objects {
         let tx = request.transaction();
         let dynamic = self.inner.plugins.dynamic();
         for (instance, record) in self.inner.permissions.instances_of(tx, moid)? {
+            if request
+                .visible(moid, std::iter::once(instance.clone()))?
+                .is_empty()
+            {
+                continue;
+            }
             let Some(plugin) = dynamic.iter().find(|plugin| ***plugin == *record.plugin) else {
                 continue;
             };

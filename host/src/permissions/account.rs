@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::decision::Denied;
-use super::grants::InstanceRecord;
+use super::grants::{Grant, InstanceRecord};
 use super::rights::Access;
 use super::{PermissionError, Permissions};
 use crate::authority::Authority;
@@ -11,6 +11,9 @@ use crate::store::{StoreError, Table, Transaction, tables};
 
 /// First part of the keys in [`Table::Grants`] under which the types of an account are kept.
 const PERMITTED: &str = "permitted";
+/// First part of the keys in [`Table::Grants`] under which the types are kept of which a local application was granted
+/// instances.
+const GRANTED: &str = "granted";
 
 /// What the account of an authority permits.
 pub(super) enum Account {
@@ -79,7 +82,8 @@ impl Permissions {
         }
     }
 
-    /// A local application has no DM account: the lines of the device policy that name it stand for one.
+    /// A local application has no DM account: the lines of the device policy that name it stand for one, and what it was
+    /// granted.
     pub(super) fn account(&self, tx: &Transaction, who: &Authority) -> Result<Account, StoreError> {
         if *who == Authority::operator() || *who == Authority::device() {
             return Ok(Account::Every);
@@ -88,16 +92,13 @@ impl Permissions {
         if !who.is_local() {
             return Ok(stored.map_or(Account::Unknown, Account::Types));
         }
-        let named: BTreeSet<String> = self
-            .inner
-            .policy
-            .naming(who)
-            .map(|line| line.moid.clone())
-            .collect();
+        let named = self.inner.policy.naming(who).map(|line| line.moid.clone());
+        let mut types: BTreeSet<String> = named.collect();
+        types.extend(granted(tx, who)?);
         Ok(match stored {
-            Some(types) => Account::Types(&types | &named),
-            None if named.is_empty() => Account::Unknown,
-            None => Account::Types(named),
+            Some(stored) => Account::Types(&stored | &types),
+            None if types.is_empty() => Account::Unknown,
+            None => Account::Types(types),
         })
     }
 
@@ -116,6 +117,42 @@ impl Permissions {
         let mut lines = self.inner.policy.lines(who, moid);
         Ok(stored.is_some_and(|types| types.contains(moid))
             || lines.any(|line| line.rights.contains(Access::Write)))
+    }
+
+    /// Keeps the types of which local applications were granted instances, when the grants on an instance of `moid` have
+    /// changed. Such a type lets an application use what it was granted, and make nothing.
+    pub(super) fn note_grants(
+        &self,
+        tx: &Transaction,
+        moid: &str,
+        before: &[Grant],
+        after: &[Grant],
+    ) -> Result<(), PermissionError> {
+        let applications = |grants: &[Grant]| -> BTreeSet<Authority> {
+            let to = grants.iter().map(|grant| &grant.to);
+            to.filter(|to| to.is_local()).cloned().collect()
+        };
+        let (before, after) = (applications(before), applications(after));
+        for gained in after.difference(&before) {
+            let mut types = granted(tx, gained)?;
+            if types.insert(moid.to_owned()) {
+                tx.put_json(Table::Grants, &granted_key(gained), &types)?;
+            }
+        }
+        for lost in before.difference(&after) {
+            let records = self.instances_of(tx, moid)?;
+            let mut grants = records.iter().flat_map(|(_, record)| &record.grants);
+            if grants.any(|grant| grant.to == *lost) {
+                continue;
+            }
+            let mut types = granted(tx, lost)?;
+            types.remove(moid);
+            match types.is_empty() {
+                true => tx.delete(Table::Grants, &granted_key(lost)),
+                false => tx.put_json(Table::Grants, &granted_key(lost), &types)?,
+            }
+        }
+        Ok(())
     }
 
     /// Who may manage the type, among all whom a decision about `who` and this record can depend on.
@@ -141,6 +178,15 @@ impl Permissions {
         }
         Ok(permitted)
     }
+}
+
+fn granted(tx: &Transaction, who: &Authority) -> Result<BTreeSet<String>, StoreError> {
+    let types: Option<BTreeSet<String>> = tx.get_json(Table::Grants, &granted_key(who))?;
+    Ok(types.unwrap_or_default())
+}
+
+fn granted_key(who: &Authority) -> String {
+    tables::key(&[GRANTED, who.as_str()])
 }
 
 pub(super) fn permitted_key(who: &Authority) -> String {

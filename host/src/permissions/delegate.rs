@@ -78,7 +78,9 @@ impl Permissions {
         } = permit;
         let mut record = record(tx, instance)?;
         let permitted = self.permitted(tx, authority, &record, &instance.moid)?;
-        record.grants = change(&self.scene(&record, &instance.moid, &permitted, now))?;
-        Ok(tx.put_json(Table::Instances, &record_key(instance), &record)?)
+        let grants = change(&self.scene(&record, &instance.moid, &permitted, now))?;
+        let before = std::mem::replace(&mut record.grants, grants);
+        tx.put_json(Table::Instances, &record_key(instance), &record)?;
+        self.note_grants(tx, &instance.moid, &before, &record.grants)
     }
 }

@@ -221,8 +221,10 @@ impl Permissions {
                 continue;
             };
             tx.put_json(Table::Instances, &key, &left)?;
+            let instance = instance_of(&key)?;
+            self.note_grants(tx, &instance.moid, &record.grants, &left.grants)?;
             if left.owner != record.owner {
-                inherited.push((instance_of(&key)?, left.owner));
+                inherited.push((instance, left.owner));
             }
         }
         tx.delete(Table::Grants, &permitted_key(who));
@@ -265,8 +267,25 @@ impl Permissions {
         permit: &Permit,
     ) -> Result<(), PermissionError> {
         require(permit, Access::Write)?;
-        tx.delete(Table::Instances, &record_key(&permit.instance));
-        Ok(())
+        let Permit { instance, .. } = permit;
+        let forgotten = record(tx, instance)?;
+        tx.delete(Table::Instances, &record_key(instance));
+        self.note_grants(tx, &instance.moid, &forgotten.grants, &[])
+    }
+
+    /// The grants that are `wanted`, each with its instance. Whether they count now is not looked at.
+    pub fn grants(
+        &self,
+        tx: &Transaction,
+        wanted: impl Fn(&Grant) -> bool,
+    ) -> Result<Vec<(Instance, Grant)>, PermissionError> {
+        let mut found = Vec::new();
+        for (key, record) in tx.scan_json::<InstanceRecord>(Table::Instances, "")? {
+            let instance = instance_of(&key)?;
+            let grants = record.grants.into_iter().filter(|grant| wanted(grant));
+            found.extend(grants.map(|grant| (instance.clone(), grant)));
+        }
+        Ok(found)
     }
 
     /// The recorded instances of a type, sorted.
