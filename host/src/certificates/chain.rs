@@ -73,6 +73,23 @@ pub fn chain(
     Ok(chain.into_iter().map(<[u8]>::to_vec).collect())
 }
 
+/// Those of `certificates` that an anchor has signed, or another of them below an anchor. All DER.
+pub fn issued_below<'a>(certificates: &[&'a [u8]], anchors: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    let mut issuers: Vec<&[u8]> = anchors.iter().take(MAX_ANCHORS).copied().collect();
+    let mut left: Vec<&[u8]> = certificates.iter().take(MAX_ANCHORS).copied().collect();
+    let mut found = Vec::new();
+    while let Some(issuer) = issuers.pop() {
+        let (below, others) = left
+            .into_iter()
+            .partition(|certificate| describe::has_signed(issuer, certificate));
+        let below: Vec<&[u8]> = below;
+        issuers.extend(&below);
+        found.extend(below);
+        left = others;
+    }
+    found
+}
+
 /// The certificate and, by their names, the issuers of what is there already. Whether any has signed is not looked at.
 fn completed<'a>(certificate: &'a [u8], useful: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let mut chain = vec![certificate];
@@ -121,6 +138,21 @@ mod tests {
         assert_eq!(chain(&leaf, &[&middle], &[], NOW), Err(NoChain::NoAnchor));
         chain(&leaf, &[&middle], &[&root], 0).unwrap_err();
         chain(b"?", &[], &[&root], NOW).unwrap_err();
+    }
+
+    #[test]
+    fn only_what_an_anchor_has_signed_is_below_it() {
+        let root = Ca::new("root");
+        let middle = root.intermediate("middle");
+        let low = middle.intermediate("low").der();
+        let (root, middle) = (root.der(), middle.der());
+        let forged = Ca::new("root").intermediate("middle").der();
+        let mut found = issued_below(&[&low, &forged, &middle], &[&root]);
+        found.sort();
+        let mut expected = [low.as_slice(), &middle];
+        expected.sort();
+        assert_eq!(found, expected);
+        assert_eq!(issued_below(&[&low], &[&root]), Vec::<&[u8]>::new());
     }
 
     #[test]

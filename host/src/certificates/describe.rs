@@ -152,11 +152,22 @@ pub fn lint(der: &[u8], part: Part, now: u64) -> Result<Vec<String>, Unfit> {
     Ok(warnings(&certificate, part))
 }
 
-/// Whether the certificate's subject is `name` (DER of a Name), and the name of its issuer: what chains are built by.
+/// The names of the subject and of the issuer, DER: what chains are built by.
 pub(super) fn names(der: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Unfit> {
     let certificate = parse(der)?;
     let (subject, issuer) = (certificate.subject(), certificate.issuer());
     Ok((subject.as_raw().to_vec(), issuer.as_raw().to_vec()))
+}
+
+/// Whether `issuer` has signed `certificate`, both DER.
+pub(super) fn has_signed(issuer: &[u8], certificate: &[u8]) -> bool {
+    let (Ok(issuer), Ok(certificate)) = (parse(issuer), parse(certificate)) else {
+        return false;
+    };
+    issuer.subject().as_raw() == certificate.issuer().as_raw()
+        && certificate
+            .verify_signature(Some(issuer.public_key()))
+            .is_ok()
 }
 
 /// The public key: SubjectPublicKeyInfo in DER, and the key alone as signatures are verified with it.
@@ -308,8 +319,8 @@ fn warnings(certificate: &X509Certificate<'_>, part: Part) -> Vec<String> {
     warnings
 }
 
-/// What comes from a certificate is shown on terminals: no control characters, and not more than fits.
-fn printable(text: &str) -> String {
+/// What comes from a card or a certificate is shown on terminals: no control characters, and not more than fits.
+pub fn printable(text: &str) -> String {
     text.chars()
         .take(NAME)
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })

@@ -38,9 +38,9 @@ use tokio_rustls::client::TlsStream;
 use crate::authority::Authority;
 
 pub use application::{Applicant, ApplicationError, NONCE, statement};
-pub use chain::{NoChain, chain};
+pub use chain::{NoChain, chain, issued_below};
 pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
-pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint};
+pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint, printable};
 pub use error::CertificateError;
 pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
 pub use principals::{Principal, PrincipalError};

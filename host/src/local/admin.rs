@@ -1,6 +1,5 @@
 //! `org.bailiwick.Admin`: what the operator can ask of the daemon, a function a method.
 
-use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bailiwick_protocol::{ClientUri, InstanceSelector, MoItem};
@@ -12,12 +11,13 @@ use tokio::net::UnixStream;
 use super::introspection;
 use super::status::{AccountStatus, Status};
 use super::varlink::{Call, Fault, Service};
-use crate::accounts::{Accounts, Bootstrapped, Command, Overwrite, Stored};
+use crate::accounts::{Accounts, Bootstrapped, Overwrite};
 use crate::authority::{Authority, Instance};
-use crate::objects::{ObjectError, Objects, Reading, Request};
+use crate::objects::{ObjectError, Objects, Reading};
 use crate::permissions::{Access, Explanation, Permissions};
 use crate::plugins::Plugins;
-use crate::store::{Store, StoreError, Transaction};
+use crate::provisioning::AccountCommand;
+use crate::store::Store;
 
 /// The interface's name.
 pub const INTERFACE: &str = "org.bailiwick.Admin";
@@ -232,9 +232,9 @@ impl<D: Daemon> Admin<D> {
             Some(true) => Overwrite::Replace,
             _ => Overwrite::Refuse,
         };
-        let begin = |owner: &Authority| BootstrapCommand {
-            objects: self.objects.clone(),
-            request: self.objects.begin(owner, None, now()),
+        let begin = |owner: &Authority| {
+            let request = self.objects.begin(owner, None, now());
+            AccountCommand::new(self.objects.clone(), request)
         };
         let outcome = self
             .accounts
@@ -252,30 +252,6 @@ impl<D: Daemon> Admin<D> {
         let held = self.daemon.session(&Authority::server(&authority)).await;
         let (succeeded, report, story) = held.map_err(failed)?;
         Ok(json!({ "succeeded": succeeded, "report": report, "story": story }))
-    }
-}
-
-/// A bootstrap as a command of the first account's authority, which owns the objects that come along.
-struct BootstrapCommand {
-    objects: Objects,
-    request: Request,
-}
-
-impl Command for BootstrapCommand {
-    fn transaction(&self) -> Rc<Transaction> {
-        self.request.transaction().clone()
-    }
-
-    async fn store(&self, item: &MoItem) -> Result<Stored, String> {
-        match self.objects.store(&self.request, None, item).await {
-            Ok(_) => Ok(Stored::Done),
-            Err(error) if error.is_not_found() => Ok(Stored::Unknown),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
-    async fn commit(self) -> Result<(), StoreError> {
-        self.request.commit().await
     }
 }
 

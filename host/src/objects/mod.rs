@@ -38,7 +38,7 @@ use crate::authority::{Authority, Instance};
 use crate::config::Limits;
 use crate::permissions::Permissions;
 use crate::plugins::Bearer;
-use crate::store::Store;
+use crate::store::{Store, Transaction};
 
 pub use answer::Fault;
 pub use error::{Doing, ObjectError};
@@ -106,6 +106,17 @@ impl Objects {
 
     /// Begins a command of `authority`, whose session runs over `bearer`, at the Unix time `now`, in seconds.
     pub fn begin(&self, authority: &Authority, bearer: Option<Bearer>, now: u64) -> Request {
-        Request::new(self.clone(), authority.clone(), bearer, now)
+        let transaction = Rc::new(self.inner.store.begin());
+        Request::new(self.clone(), authority.clone(), bearer, transaction, now)
+    }
+
+    /// Begins a command of `authority` in a transaction that others write to as well: who commits one, commits all.
+    pub fn begin_within(
+        &self,
+        authority: &Authority,
+        transaction: Rc<Transaction>,
+        now: u64,
+    ) -> Request {
+        Request::new(self.clone(), authority.clone(), None, transaction, now)
     }
 }

@@ -59,9 +59,9 @@ impl Request {
         objects: Objects,
         authority: Authority,
         bearer: Option<Bearer>,
+        transaction: Rc<Transaction>,
         now: u64,
     ) -> Self {
-        let transaction = Rc::new(objects.inner.store.begin());
         Self {
             objects,
             authority,

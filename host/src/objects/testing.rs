@@ -61,6 +61,11 @@ pub(crate) fn south() -> Authority {
 impl Scene {
     /// Two authorities that may manage the types of the bench; `policy` is (authority, MOID, rights).
     pub(crate) async fn new(policy: &[(&str, &str, &str)]) -> Self {
+        Self::over(Store::in_memory().unwrap(), policy).await
+    }
+
+    /// As [`Self::new`], over another store.
+    pub(crate) async fn over(store: Store, policy: &[(&str, &str, &str)]) -> Self {
         let limits = Limits {
             call_ms: 20,
             request_ms: 500,
@@ -75,7 +80,6 @@ impl Scene {
                 rights: rights.split('+').map(str::to_owned).collect(),
             })
             .collect();
-        let store = Store::in_memory().unwrap();
         let permissions = Permissions::new(store.clone(), &rules).unwrap();
         let tx = store.begin();
         let moids = [MOID, FIXED, META, "urn:x:dynamic:1.0"].map(str::to_owned);

@@ -110,6 +110,12 @@ impl Policy {
         })
     }
 
+    /// Lines that were checked elsewhere.
+    #[cfg(test)]
+    pub(super) fn of(lines: Vec<Line>) -> Self {
+        Self { lines }
+    }
+
     /// The lines, in their order.
     pub fn lines(&self) -> &[Line] {
         &self.lines
