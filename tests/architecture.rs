@@ -110,7 +110,7 @@ fn engines_are_named_where_they_belong() {
 }
 
 #[test]
-fn programs_are_started_in_three_places() {
+fn programs_are_started_in_four_places() {
     let starters: Vec<_> = sources("host/src")
         .into_iter()
         .filter(|source| {
@@ -119,12 +119,15 @@ fn programs_are_started_in_three_places() {
         })
         .map(|source| source.path)
         .collect();
-    // Each clears the environment and bounds time and output: the compiler, what `os` was granted, a worker.
-    let expected = ["compile.rs", "imports/os.rs", "process.rs"];
-    assert_eq!(
-        starters,
-        expected.map(|file| format!("host/src/plugins/{file}"))
-    );
+    // Each clears the environment and bounds time and output: the keys process, the compiler, what `os` was granted, a
+    // worker.
+    let expected = [
+        "keys/process.rs",
+        "plugins/compile.rs",
+        "plugins/imports/os.rs",
+        "plugins/process.rs",
+    ];
+    assert_eq!(starters, expected.map(|file| format!("host/src/{file}")));
 }
 
 #[test]

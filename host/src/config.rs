@@ -319,6 +319,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether smart-card readers are watched.
+    pub fn watches_cards(&self) -> bool {
+        self.keys.cards.unwrap_or(!self.card.is_empty())
+    }
+
     fn make_absolute(&mut self, base: &Path) {
         let modules = self.keys.module.iter_mut();
         let of_modules = modules.flat_map(|module| {

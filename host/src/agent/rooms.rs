@@ -13,6 +13,7 @@ use crate::accounts::{Accounts, Bootstrapped, Change};
 use crate::authority::Authority;
 use crate::config::Config;
 use crate::isolation::Protection;
+use crate::keys::Keys;
 use crate::local::{AccountStatus, Admin, Apps, Daemon, Held, Status};
 use crate::objects::Objects;
 use crate::permissions::Permissions;
@@ -27,6 +28,7 @@ pub(super) struct Rooms {
     pub(super) protection: Protection,
     pub(super) ready: Instant,
     pub(super) store: Store,
+    pub(super) keys: Keys,
     pub(super) permissions: Permissions,
     pub(super) accounts: Accounts,
     pub(super) plugins: Plugins,
@@ -51,6 +53,7 @@ impl Rooms {
         )?;
         let permissions = Permissions::new(store.clone(), &config.policy)?;
         let accounts = Accounts::new(store.clone(), permissions.clone(), &config.state)?;
+        let keys = Keys::new(&config);
         let services = Rc::new(PluginServices {
             accounts: accounts.clone(),
         });
@@ -69,6 +72,7 @@ impl Rooms {
             protection,
             ready: Instant::now(),
             store,
+            keys,
             permissions,
             accounts,
             plugins,

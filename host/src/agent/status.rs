@@ -33,6 +33,7 @@ pub(super) fn of(rooms: &Rooms, plans: &Plans) -> Result<Status, AgentError> {
             protection: rooms.protection,
         },
         workers: rooms.plugins.workers().into_iter().map(worker).collect(),
+        keys: rooms.keys.status(),
         accounts,
         plugins,
         limits: limits(&rooms.config),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::config::Isolation;
 use crate::isolation::Role;
-use crate::{plugins, worker};
+use crate::{keys, plugins, worker};
 
 /// Runs the role that the words name.
 pub fn role(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
@@ -16,6 +16,7 @@ pub fn role(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     match parse(&words) {
         Some(Start::Worker(isolation, message_bytes)) => worker::main(isolation, message_bytes),
         Some(Start::Compiler) => plugins::compile::main(),
+        Some(Start::Keys(isolation)) => keys::main(isolation),
         None => {
             eprintln!("bailiwick: roles are started by the daemon; see `bailiwick help`");
             ExitCode::from(2)
@@ -28,20 +29,26 @@ pub fn role(words: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
 enum Start {
     Worker(Isolation, usize),
     Compiler,
+    Keys(Isolation),
 }
 
 fn parse(words: &[&str]) -> Option<Start> {
     let (name, parameters) = words.split_first()?;
     match (Role::from_name(name)?, parameters) {
         (Role::Worker, [isolation, message_bytes]) => {
-            let isolation = match *isolation {
-                "required" => Isolation::Required,
-                "best-effort" => Isolation::BestEffort,
-                _ => return None,
-            };
+            let isolation = level(isolation)?;
             Some(Start::Worker(isolation, message_bytes.parse().ok()?))
         }
         (Role::Compiler, []) => Some(Start::Compiler),
+        (Role::Keys, [isolation]) => Some(Start::Keys(level(isolation)?)),
+        _ => None,
+    }
+}
+
+fn level(word: &str) -> Option<Isolation> {
+    match word {
+        "required" => Some(Isolation::Required),
+        "best-effort" => Some(Isolation::BestEffort),
         _ => None,
     }
 }
@@ -57,6 +64,10 @@ mod tests {
             ("worker required 8", worker(Isolation::Required)),
             ("worker best-effort 8", worker(Isolation::BestEffort)),
             ("compiler", Some(Start::Compiler)),
+            ("keys required", Some(Start::Keys(Isolation::Required))),
+            ("keys best-effort", Some(Start::Keys(Isolation::BestEffort))),
+            ("keys", None),
+            ("keys none", None),
             ("worker none 8", None),
             ("worker required", None),
             ("worker required x", None),

@@ -82,11 +82,32 @@ fn page(text: &mut String, status: &Value) -> std::fmt::Result {
             .unwrap_or("?");
         writeln!(text, "{authority}: process {process}")?;
     }
+    if let Some(keys) = status.get("keys") {
+        keys_process(text, keys)?;
+    }
     writeln!(text, "\nPlug-ins")?;
     text.push_str(&plugins::text(
         status.get("plugins").unwrap_or(&Value::Null),
     ));
     Ok(())
+}
+
+fn keys_process(text: &mut String, keys: &Value) -> std::fmt::Result {
+    let number = |name: &str| keys.get(name).and_then(Value::as_u64);
+    let word = |name: &str| keys.get(name).and_then(Value::as_str).unwrap_or("?");
+    match number("process") {
+        Some(process) => write!(
+            text,
+            "keys: process {process}, Landlock {}, seccomp {}",
+            word("landlock"),
+            word("seccomp")
+        )?,
+        None => write!(text, "keys: not needed now")?,
+    }
+    match number("restarts") {
+        None | Some(0) => writeln!(text),
+        Some(restarts) => writeln!(text, ", started again {restarts} times"),
+    }
 }
 
 fn account(text: &mut String, account: &Value) -> std::fmt::Result {
@@ -156,6 +177,7 @@ mod tests {
                 "lastSession": { "secondsAgo": 61, "succeeded": true, "outcome": "ended well" },
             }],
             "workers": [{ "authority": "one.example", "process": 77 }],
+            "keys": { "process": 78, "restarts": 2, "landlock": "full", "seccomp": "full", "watchesCards": true },
             "plugins": [{ "name": "devinfo", "version": "0.1.0", "kind": "object" }],
         });
         let expected = "bailiwick 0.1.0, up 1 d 1 h\n\
@@ -169,6 +191,7 @@ mod tests {
             last session 1 min 1 s ago: ended well\n  \
             next try in 5 s\n\
             \nWorkers\none.example: process 77\n\
+            keys: process 78, Landlock full, seccomp full, started again 2 times\n\
             \nPlug-ins\ndevinfo 0.1.0 (object)\n";
         assert_eq!(text(&status), expected);
     }

@@ -100,6 +100,35 @@ const REFUSED_TO_HOST: &[libc::c_long] = &[
     libc::SYS_personality,
 ];
 
+/// What the keys process is refused besides: programs, other processes, and being called by anybody. Modules of vendors
+/// are native code that opens files and sockets as it likes, so this is a list of what is refused, too.
+const REFUSED_TO_KEYS: &[libc::c_long] = &[
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_listen,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    libc::SYS_kcmp,
+    libc::SYS_setpriority,
+    libc::SYS_ioprio_set,
+    libc::SYS_sched_setaffinity,
+    libc::SYS_sched_setattr,
+    libc::SYS_sched_setparam,
+    libc::SYS_sched_setscheduler,
+];
+
+#[cfg(target_arch = "x86_64")]
+const REFUSED_TO_KEYS_OF_THE_ARCHITECTURE: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_TO_KEYS_OF_THE_ARCHITECTURE: &[libc::c_long] = &[];
+
 /// The filter of a process that computes and talks to its parent, nothing else. It names no path: it opens nothing and
 /// asks after nothing (Landlock cannot refuse the latter), and signals nobody but itself, to abort.
 pub(super) fn confined() -> Result<BpfProgram, IsolationError> {
@@ -135,6 +164,49 @@ pub(super) fn host() -> Result<BpfProgram, IsolationError> {
         SeccompAction::Allow,
         SeccompAction::Errno(libc::EPERM as u32),
     )
+}
+
+/// The filters of the keys process: sockets of this machine alone, threads but no processes, and no signal or limit for
+/// others.
+pub(super) fn keys() -> Result<[BpfProgram; 2], IsolationError> {
+    let condition = |argument, operator, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+            .and_then(|condition| SeccompRule::new(vec![condition]))
+            .map_err(refused)
+    };
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = REFUSED_TO_HOST
+        .iter()
+        .chain(REFUSED_TO_KEYS)
+        .chain(REFUSED_TO_KEYS_OF_THE_ARCHITECTURE)
+        .map(|call| (number(*call), Vec::new()))
+        .collect();
+    let local = u64::from(libc::AF_UNIX.unsigned_abs());
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let itself = u64::from(std::process::id());
+    for (call, rule) in [
+        (libc::SYS_socket, condition(0, SeccompCmpOp::Ne, local)?),
+        (
+            libc::SYS_clone,
+            condition(0, SeccompCmpOp::MaskedEq(thread), 0)?,
+        ),
+        (libc::SYS_tgkill, condition(0, SeccompCmpOp::Ne, itself)?),
+        // Its own limits go by 0.
+        (libc::SYS_prlimit64, condition(0, SeccompCmpOp::Ne, 0)?),
+    ] {
+        rules.insert(number(call), vec![rule]);
+    }
+    let refusing = program(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+    )?;
+    // Its flags lie in memory, where no filter looks. The C library knows kernels without it and takes `clone`.
+    let unknown = program(
+        BTreeMap::from([(number(libc::SYS_clone3), Vec::new())]),
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::ENOSYS as u32),
+    )?;
+    Ok([unknown, refusing])
 }
 
 fn program(

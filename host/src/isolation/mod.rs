@@ -14,9 +14,9 @@ use landlock::{
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use seccompiler::BpfProgram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-pub use role::{Role, compiler, host, worker};
+pub use role::{Role, compiler, host, keys, worker};
 
 use crate::config::Isolation;
 
@@ -32,7 +32,7 @@ struct Reach {
 }
 
 /// What the kernel enforces on a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protection {
     /// Paths and ports.
     pub landlock: Enforcement,
@@ -41,7 +41,7 @@ pub struct Protection {
 }
 
 /// How much of a restriction holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Enforcement {
     /// All that was asked for.

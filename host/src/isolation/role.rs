@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use rustix::process::Resource;
 
 use super::{
-    IsolationError, Protection, Reach, calls, judge, keep_memory_private, limit, restrict_calls,
-    restrict_paths,
+    Enforcement, IsolationError, Protection, Reach, calls, judge, keep_memory_private, limit,
+    restrict_calls, restrict_paths,
 };
 use crate::config::{Config, Isolation};
 
@@ -17,6 +17,8 @@ pub enum Role {
     Worker,
     /// Turns one component into machine code.
     Compiler,
+    /// Holds private keys and speaks to smart cards and PKCS#11 modules.
+    Keys,
 }
 
 impl Role {
@@ -25,12 +27,13 @@ impl Role {
         match self {
             Self::Worker => "worker",
             Self::Compiler => "compiler",
+            Self::Keys => "keys",
         }
     }
 
     /// The role of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Worker, Self::Compiler]
+        [Self::Worker, Self::Compiler, Self::Keys]
             .into_iter()
             .find(|role| role.name() == name)
     }
@@ -57,8 +60,20 @@ const SYSTEM_FILES: &[&str] = &[
 /// Where shared libraries lie; needed to start the executable again in another role.
 const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 
+/// What the dynamic linker and the C library read in the keys process, where modules of vendors are loaded.
+const FILES_OF_MODULES: &[&str] = &[
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/proc/self",
+    "/sys/devices/system/cpu",
+];
+
+/// Address space of the keys process, bytes: modules bring libraries of tens of megabytes, and each thread reserves 8 MiB.
+const KEYS_MEMORY: u64 = 1 << 30;
+
 /// Locks the host in. Call it before the process has a second thread. `read` and `execute` are what the environments
-/// of the configuration were granted.
+/// of the configuration were granted. A child never has more than its parent, so what the keys process needs is the
+/// host's too.
 pub fn host(
     config: &Config,
     read: &[PathBuf],
@@ -81,6 +96,16 @@ pub fn host(
         .flatten()
         .filter_map(|path| path.parent());
     reach.write.extend(directories.map(PathBuf::from));
+    for module in &config.keys.module {
+        reach.read.push(module.path.clone());
+        reach.read.extend(module.read.iter().cloned());
+        reach.write.extend(module.write.iter().cloned());
+    }
+    for card in &config.card {
+        reach
+            .read
+            .extend(card.issuer.iter().chain(&card.pin_file).cloned());
+    }
     reach.write.push(PathBuf::from("/dev/null"));
     reach.write.extend(notify_socket());
     let protection = Protection {
@@ -115,6 +140,35 @@ pub fn worker(
         },
         wanted,
     )
+}
+
+/// Locks the keys process in: no network, no other processes, no paths but the directory of keys and what the modules
+/// of the configuration were granted. Its lock binds threads that are started later, so call it before there are any.
+pub fn keys(
+    wanted: Isolation,
+    read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+) -> Result<Protection, IsolationError> {
+    keep_memory_private()?;
+    limit(Resource::Nofile, 256)?;
+    limit(Resource::As, KEYS_MEMORY)?;
+    let mut reach = Reach {
+        read,
+        execute: LIBRARIES.iter().map(PathBuf::from).collect(),
+        write,
+    };
+    reach
+        .read
+        .extend(FILES_OF_MODULES.iter().map(PathBuf::from));
+    reach.write.push(PathBuf::from("/dev/null"));
+    let landlock = restrict_paths(&reach, false)?;
+    let mut seccomp = Enforcement::Full;
+    for filter in calls::keys()? {
+        if restrict_calls(&filter)? != Enforcement::Full {
+            seccomp = Enforcement::Missing;
+        }
+    }
+    judge(Protection { landlock, seccomp }, wanted)
 }
 
 /// Locks the compiler in: it reads a component from one descriptor and writes code to another.

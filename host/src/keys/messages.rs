@@ -6,6 +6,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::isolation::Protection;
+
 /// Largest frame, bytes: what a whole card may give is bounded below it.
 pub const MESSAGE_BYTES: usize = 1 << 20;
 
@@ -28,8 +30,8 @@ pub enum ToKeys {
 /// Keys process to host.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum FromKeys {
-    /// It has locked itself in and listens.
-    Ready,
+    /// It has locked itself in, so well, and listens.
+    Ready(Protection),
     /// To [`ToKeys::Ask`].
     Answer {
         /// Which.
@@ -50,6 +52,10 @@ pub struct Setup {
     pub watch: bool,
     /// PKCS#11 modules, by path.
     pub modules: Vec<String>,
+    /// What they and the PIN keepers may read: files and directories.
+    pub read: Vec<String>,
+    /// What the modules may write too.
+    pub write: Vec<String>,
     /// Where PINs are kept, by card.
     pub pins: Vec<PinKeeper>,
     /// One APDU, milliseconds. Real cards take up to 1.5 s for an RSA signature.
@@ -468,4 +474,30 @@ pub enum KeyError {
     /// More waits than may.
     #[error("too many requests wait for keys; try again")]
     Busy,
+}
+
+impl KeyError {
+    /// Whether the same request may succeed later without anybody correcting anything here. A wrong PIN does not: each
+    /// try costs one.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Gone { .. }
+            | Self::Pulled { .. }
+            | Self::Mute { .. }
+            | Self::Taken { .. }
+            | Self::NoService { .. }
+            | Self::PinNeeded { .. }
+            | Self::Module { .. }
+            | Self::Process { .. }
+            | Self::Busy => true,
+            Self::PinWrong { .. }
+            | Self::LastTry { .. }
+            | Self::PinBlocked { .. }
+            | Self::NoKey { .. }
+            | Self::Scheme { .. }
+            | Self::NoApplication { .. }
+            | Self::Malformed { .. }
+            | Self::File { .. } => false,
+        }
+    }
 }

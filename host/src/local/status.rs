@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::config::Isolation;
 use crate::isolation::Protection;
+use crate::keys::KeysStatus;
 use crate::plugins::PluginStatus;
 
 /// Answer of `Status`.
@@ -20,6 +21,8 @@ pub struct Status {
     pub isolation: Protected,
     /// Workers that run now.
     pub workers: Vec<Worker>,
+    /// The keys process.
+    pub keys: KeysStatus,
     /// The accounts.
     pub accounts: Vec<AccountStatus>,
     /// The plug-ins.

@@ -14,6 +14,7 @@ use crate::authority::Authority;
 use crate::certificates::testing::Ca;
 use crate::config::{Config, Isolation};
 use crate::isolation::{Enforcement, Protection};
+use crate::keys::KeysStatus;
 use crate::objects::testing::{FIXED, MOID, Scene, north, tree};
 use crate::plugins::{Manifests, PluginError, Plugins, Services};
 
@@ -39,6 +40,12 @@ impl Daemon for FakeDaemon {
                 authority: "north".into(),
                 process: 7,
             }],
+            keys: KeysStatus {
+                process: Some(8),
+                restarts: 1,
+                protection: Some(protection),
+                watches_cards: true,
+            },
             accounts: self.accounts()?,
             plugins: Vec::new(),
             limits: [("call-ms", 5)].into(),
