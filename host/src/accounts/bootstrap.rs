@@ -16,9 +16,13 @@ use bailiwick_protocol::MoItem;
 use bailiwick_protocol::bootstrap::{BootstrapDocument, SecMode};
 
 use super::secrets::Unwritten;
-use super::{Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey};
+use super::{
+    Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey, Services,
+};
 use crate::authority::Authority;
-use crate::certificates::{self, CertificateError, FileIdentity, IdentitySource, Origin, Trust};
+use crate::certificates::{
+    self, CertificateError, Clock, FileIdentity, IdentitySource, Origin, Trust,
+};
 use crate::store::{StoreError, Transaction};
 
 /// Anchors that a document may give an account. Leaves room for those that other sources give.
@@ -183,6 +187,10 @@ pub fn prepare(
     if !is_https(&account.srv_uri) {
         return Err(BootstrapError::Insecure { srv_id });
     }
+    let services = [&account.est_uri, &account.auth.crl_uri];
+    if services.into_iter().flatten().any(|uri| !is_https(uri)) {
+        return Err(BootstrapError::Insecure { srv_id });
+    }
     if let Some(moid) = account
         .permitted_moids
         .iter()
@@ -238,6 +246,7 @@ pub fn prepare(
         bootstrap_server,
         origin: source.origin.clone(),
         suspended: None,
+        services: services_of(account),
     };
     Ok(Prepared {
         account,
@@ -274,8 +283,18 @@ fn check_credentials(
         true => source.anchors_der.iter().map(|der| der.to_vec()).collect(),
         false => own.clone(),
     };
-    Trust::new(authority.clone(), &all, identity)?;
+    let rules = services_of(account).rules(None, Clock::default());
+    Trust::by_rules(authority.clone(), &all, &rules, identity)?;
     Ok(reference)
+}
+
+fn services_of(account: &protocol::Account) -> Services {
+    Services {
+        est_uri: account.est_uri.clone(),
+        crl_uri: account.auth.crl_uri.clone(),
+        crls_der: account.auth.crls_der.clone(),
+        pins: account.auth.pins.clone(),
+    }
 }
 
 /// OMA DM 2.0 leaves the protection of a session to HTTPS alone, so nothing else is taken.

@@ -12,7 +12,7 @@ use super::bootstrap::Prepared;
 use super::secrets::Unwritten;
 use super::{
     Account, AccountError, Accounts, BootstrapError, Bootstrapped, Change, Overwrite, PLUGIN,
-    Suspended, queue_alert,
+    Suspended, queue_alert, services,
 };
 use crate::authority::{Authority, Instance};
 use crate::permissions::Access;
@@ -126,6 +126,7 @@ impl Changing<'_> {
         permissions.forget_instance(tx, &permit)?;
         permissions.remove_authority(tx, authority)?;
         tx.delete(Table::Accounts, &tables::key(&[authority.as_str()]));
+        services::forget(tx, authority);
         for table in [Table::Alerts, Table::Results, Table::Sessions] {
             tx.delete(table, &tables::key(&[authority.as_str()]));
             tx.delete_prefix(table, &tables::prefix(&[authority.as_str()]))?;

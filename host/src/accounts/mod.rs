@@ -9,6 +9,7 @@ mod bootstrap;
 mod change;
 mod error;
 mod secrets;
+mod services;
 
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,7 @@ use tokio::sync::Mutex;
 use bailiwick_protocol::bootstrap::DMACC_MOID;
 
 use crate::authority::{Authority, Instance};
-use crate::certificates::{FileIdentity, IdentitySource, Origin, Trust};
+use crate::certificates::{Clock, FileIdentity, IdentitySource, Origin, Trust};
 use crate::permissions::Permissions;
 use crate::plugins::AccountView;
 use crate::store::{Store, Table, tables};
@@ -70,6 +71,23 @@ pub struct Account {
     /// Why it rests: no session is held.
     #[serde(default)]
     pub suspended: Option<Suspended>,
+    /// How its servers are judged, and where certificates come from.
+    #[serde(default)]
+    pub services: Services,
+}
+
+/// What an account says about certificates beyond anchors and identity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    /// `Ext/EST`: where the device gets certificates; https.
+    pub est_uri: Option<String>,
+    /// `Ext/CRLURI`: where the newest revocation list is; https.
+    pub crl_uri: Option<String>,
+    /// `Ext/CRL`: revocation lists, DER.
+    #[serde(with = "crate::store::base64_list")]
+    pub crls_der: Vec<Vec<u8>>,
+    /// `Ext/Pin`: SHA-256 of keys of the authority's servers.
+    pub pins: Vec<[u8; 32]>,
 }
 
 fn from_a_document() -> Origin {
@@ -194,6 +212,7 @@ struct Inner {
     secrets: Secrets,
     /// Made when an account is first used, forgotten when it changes.
     trust: RefCell<BTreeMap<Authority, Rc<Trust>>>,
+    clock: Clock,
     /// One change of accounts at a time: MIIDs and secret files are chosen by looking at what is there.
     changing: Mutex<()>,
 }
@@ -202,8 +221,10 @@ impl Accounts {
     /// The accounts in `store`, with their secrets in `keys/` of the state directory. Removes secrets that no
     /// account refers to: a bootstrap that lost power before its commit leaves them.
     pub fn new(store: Store, permissions: Permissions, state: &Path) -> Result<Self, AccountError> {
+        let clock = Clock::at_least(services::floor_of(&store)?);
         let accounts = Self {
             inner: Rc::new(Inner {
+                clock,
                 store,
                 permissions,
                 secrets: Secrets::in_state(state),
@@ -260,9 +281,10 @@ impl Accounts {
                 Some(Arc::new(file) as Arc<dyn IdentitySource>)
             }
         };
-        let trust = Rc::new(Trust::new(
+        let trust = Rc::new(Trust::by_rules(
             authority.clone(),
             &account.anchors_der,
+            &self.rules(authority, &account.services)?,
             identity,
         )?);
         self.inner

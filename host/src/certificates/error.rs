@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError as Rejected, Error as Tls};
 
+use super::verify::NoPinFits;
+
 /// What is known of a connection when something about it has to be explained.
 #[derive(Clone, Debug)]
 pub(super) struct Situation {
@@ -36,6 +38,60 @@ pub enum CertificateError {
         index: usize,
         /// What the parser says.
         reason: String,
+    },
+    /// Pins that lock the device out, or are too many.
+    #[error(
+        "the account names {found} keys in Ext/Pin; none, or 2 to {limit}: one in use and one to replace it"
+    )]
+    Pins {
+        /// Different ones.
+        found: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// Not a revocation list that can be used.
+    #[error("revocation list {index} cannot be used: {reason}; the authority must publish another")]
+    Crl {
+        /// Counted from 0.
+        index: usize,
+        /// Why.
+        reason: String,
+    },
+    /// Revocation lists without end.
+    #[error(
+        "the revocation lists have {bytes} bytes, or are too many; at most {limit} bytes are read"
+    )]
+    CrlSize {
+        /// How many.
+        bytes: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The authority has taken the certificate back.
+    #[error(
+        "the certificate of {server} was revoked; its operator must replace it, or this is not the authority's server"
+    )]
+    Revoked {
+        /// The server.
+        server: String,
+    },
+    /// Nobody says that it was not.
+    #[error(
+        "the authority publishes revocation lists, and none that holds covers {server} ({reason}); it must publish a newer one"
+    )]
+    RevocationUnknown {
+        /// The server.
+        server: String,
+        /// What was found.
+        reason: &'static str,
+    },
+    /// The key of the server is not one that the account names.
+    #[error(
+        "{server} has a key that the account does not name (Ext/Pin); its operator must use one of those, or this is not the authority's server"
+    )]
+    NotPinned {
+        /// The server.
+        server: String,
     },
     /// The device's chain is unusable.
     #[error("the device's certificate chain is unusable: {reason}; correct the bootstrap document")]
@@ -204,6 +260,10 @@ impl CertificateError {
                 server,
                 reason: "it presented none".into(),
             },
+            Tls::InvalidCertRevocationList(_) => Self::RevocationUnknown {
+                server,
+                reason: "the list is not signed by it",
+            },
             Tls::AlertReceived(alert) => Self::from_alert(*alert, situation),
             Tls::PeerIncompatible(why) => Self::NothingInCommon {
                 server,
@@ -231,6 +291,18 @@ impl CertificateError {
                 server,
                 presented: presented.clone(),
             },
+            Rejected::Revoked => Self::Revoked { server },
+            Rejected::UnknownRevocationStatus => Self::RevocationUnknown {
+                server,
+                reason: "no list of its issuer",
+            },
+            Rejected::ExpiredRevocationList | Rejected::ExpiredRevocationListContext { .. } => {
+                Self::RevocationUnknown {
+                    server,
+                    reason: "the list has expired",
+                }
+            }
+            Rejected::Other(other) if other.0.is::<NoPinFits>() => Self::NotPinned { server },
             other => Self::Rejected {
                 server,
                 reason: other.to_string(),

@@ -7,12 +7,15 @@
 
 mod application;
 mod chain;
+mod clock;
 mod credentials;
 mod describe;
 mod error;
 mod identity;
 mod principals;
 mod proof;
+mod request;
+mod rules;
 mod verify;
 
 #[cfg(test)]
@@ -39,12 +42,15 @@ use crate::authority::Authority;
 
 pub use application::{Applicant, ApplicationError, NONCE, statement};
 pub use chain::{NoChain, chain, issued_below};
+pub use clock::Clock;
 pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
 pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint, printable};
 pub use error::CertificateError;
 pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
 pub use principals::{Principal, PrincipalError};
 pub use proof::{challenge, verifies};
+pub use request::{Request, RequestError, certs_only, ours};
+pub use rules::{Crl, MAX_CRL_BYTES, Rules};
 
 use error::Situation;
 use identity::Presenter;
@@ -66,14 +72,26 @@ impl Trust {
         anchors_der: &[Vec<u8>],
         identity: Option<Arc<dyn IdentitySource>>,
     ) -> Result<Self, CertificateError> {
+        Self::by_rules(authority, anchors_der, &Rules::default(), identity)
+    }
+
+    /// As [`Trust::new`]; servers also keep to the `rules` of the authority.
+    pub fn by_rules(
+        authority: Authority,
+        anchors_der: &[Vec<u8>],
+        rules: &Rules,
+        identity: Option<Arc<dyn IdentitySource>>,
+    ) -> Result<Self, CertificateError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier = verify::by_anchors(anchors_der, &provider)?;
+        let verifier = verify::by_anchors(anchors_der, rules, &provider)?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| CertificateError::Device {
                 reason: e.to_string(),
             })?
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            // Not dangerous: it is the library's own, at a time of ours, and pins on top.
+            .with_custom_certificate_verifier(verifier)
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -47,7 +47,11 @@ pub struct Account {
     pub auth: AccountAuth,
     /// `Push/GCM`.
     pub push: Option<GcmPush>,
-    /// `Ext`: vendor nodes, relative to it, without the anchors.
+    /// `Ext/EST`: where the device gets certificates (RFC 7030), e.g. `https://dm.example/.well-known/est`; `cacerts` and the
+    /// others are below it.
+    // choice: OMA has no node for it.
+    pub est_uri: Option<String>,
+    /// `Ext`: vendor nodes, relative to it, without those that have fields of their own.
     pub ext: Vec<Node>,
 }
 
@@ -57,6 +61,13 @@ pub struct AccountAuth {
     /// `Ext/Anchor/<x>`: certificates that the server's chain must end in, DER.
     // choice: the DM Account MO has no place for trust anchors; `Ext` is its only extension point that is there without `Auth`.
     pub anchors_der: Vec<Vec<u8>>,
+    /// `Ext/CRL/<x>`: revocation lists (RFC 5280 §5) by which the server's chain is judged, DER.
+    pub crls_der: Vec<Vec<u8>>,
+    /// `Ext/CRLURI`: where the newest of them is; https, one DER file.
+    pub crl_uri: Option<String>,
+    /// `Ext/Pin/<x>`: SHA-256 of the SubjectPublicKeyInfo of the server's own certificate; one must fit. Two or more, so that
+    /// a lost key does not lock the device out.
+    pub pins: Vec<[u8; 32]>,
     /// `Auth/Bootstrap`.
     pub bootstrap: Option<BootstrapAuth>,
     /// `Auth/Noti`.

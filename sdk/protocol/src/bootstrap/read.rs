@@ -143,11 +143,15 @@ impl Reader<'_> {
             permitted_moids: self.permitted_moids()?,
             auth: AccountAuth {
                 anchors_der: self.anchors()?,
+                crls_der: self.crls()?,
+                crl_uri: self.optional("Ext/CRLURI", |this| this.server_uri("Ext/CRLURI"))?,
+                pins: self.pins()?,
                 bootstrap: self.optional("Auth/Bootstrap", Self::bootstrap)?,
                 noti: self.optional("Auth/Noti", Self::noti)?,
                 trsp: self.optional("Auth/Trsp", Self::trsp)?,
             },
             push: self.optional("Push/GCM", Self::gcm)?,
+            est_uri: self.optional("Ext/EST", |this| this.server_uri("Ext/EST"))?,
             ext: self.ext()?,
         })
     }
@@ -173,16 +177,47 @@ impl Reader<'_> {
     }
 
     fn anchors(&self) -> Result<Vec<Vec<u8>>, BootstrapError> {
-        let folder = format!("{EXT}/{ANCHOR}");
-        let anchors = self.find(&folder).and_then(Json::as_object);
-        let mut certificates = Vec::new();
-        for name in anchors.into_iter().flat_map(|anchors| anchors.keys()) {
-            let node = format!("{folder}/{name}");
-            let found = certificates_der(self.bytes(&node)?);
-            certificates
-                .extend(found.ok_or_else(|| self.content(&node, "a certificate in DER or PEM"))?);
+        self.der(ANCHOR, "CERTIFICATE", "a certificate in DER or PEM")
+    }
+
+    fn crls(&self) -> Result<Vec<Vec<u8>>, BootstrapError> {
+        self.der(CRL, "X509 CRL", "a revocation list in DER or PEM")
+    }
+
+    fn pins(&self) -> Result<Vec<[u8; 32]>, BootstrapError> {
+        let mut pins = Vec::new();
+        for (node, bytes) in self.folder(PIN)? {
+            let pin = bytes.try_into();
+            pins.push(pin.map_err(|_| self.content(&node, "the 32 bytes of a SHA-256"))?);
         }
-        Ok(certificates)
+        Ok(pins)
+    }
+
+    /// What stands in the leaves of a folder of `Ext`: one in DER or any number in PEM each.
+    fn der(
+        &self,
+        folder: &str,
+        label: &str,
+        expected: &'static str,
+    ) -> Result<Vec<Vec<u8>>, BootstrapError> {
+        let mut all = Vec::new();
+        for (node, bytes) in self.folder(folder)? {
+            let found = all_der(bytes, label);
+            all.extend(found.ok_or_else(|| self.content(&node, expected))?);
+        }
+        Ok(all)
+    }
+
+    fn folder(&self, name: &str) -> Result<Vec<(String, Vec<u8>)>, BootstrapError> {
+        let folder = format!("{EXT}/{name}");
+        let leaves = self.find(&folder).and_then(Json::as_object);
+        let nodes = leaves.into_iter().flat_map(|leaves| leaves.keys());
+        nodes
+            .map(|name| {
+                let node = format!("{folder}/{name}");
+                self.bytes(&node).map(|bytes| (node, bytes))
+            })
+            .collect()
     }
 
     fn bootstrap(&self) -> Result<BootstrapAuth, BootstrapError> {
@@ -240,7 +275,8 @@ impl Reader<'_> {
             cv: None,
         };
         let mut nodes = item.nodes(&[EXT.to_owned()], None, self.limits)?;
-        nodes.retain(|node| node.path.first().is_some_and(|name| name != ANCHOR));
+        let has_field = |name: &String| [ANCHOR, CRL, CRL_URI, PIN, EST].contains(&name.as_str());
+        nodes.retain(|node| node.path.first().is_some_and(|name| !has_field(name)));
         Ok(nodes)
     }
 
@@ -310,27 +346,30 @@ impl Reader<'_> {
 
 pub(super) const EXT: &str = "Ext";
 pub(super) const ANCHOR: &str = "Anchor";
+pub(super) const CRL: &str = "CRL";
+pub(super) const CRL_URI: &str = "CRLURI";
+pub(super) const PIN: &str = "Pin";
+pub(super) const EST: &str = "EST";
 
-/// One certificate in DER, or any number in PEM.
-fn certificates_der(bytes: Vec<u8>) -> Option<Vec<Vec<u8>>> {
-    let certificates = match str::from_utf8(&bytes) {
-        Ok(text) if text.contains(PEM_BEGIN) => pem_certificates(text)?,
+/// One in DER, or any number in PEM under this label.
+fn all_der(bytes: Vec<u8>, label: &str) -> Option<Vec<Vec<u8>>> {
+    let all = match str::from_utf8(&bytes) {
+        Ok(text) if text.contains("-----BEGIN ") => pem(text, label)?,
         _ => vec![bytes],
     };
-    // A certificate is a DER sequence.
-    let all_der = certificates
-        .iter()
-        .all(|certificate| certificate.first() == Some(&0x30));
-    all_der.then_some(certificates)
+    // Each is a DER sequence.
+    let is_der = !all.is_empty() && all.iter().all(|der| der.first() == Some(&0x30));
+    is_der.then_some(all)
 }
 
-const PEM_BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const PEM_END: &str = "-----END CERTIFICATE-----";
-
-/// The certificates between their marks (RFC 7468); text around them is skipped.
-fn pem_certificates(text: &str) -> Option<Vec<Vec<u8>>> {
-    text.split(PEM_BEGIN)
+/// What stands between the marks (RFC 7468); text around them is skipped.
+fn pem(text: &str, label: &str) -> Option<Vec<Vec<u8>>> {
+    let (begin, end) = (
+        format!("-----BEGIN {label}-----"),
+        format!("-----END {label}-----"),
+    );
+    text.split(&begin)
         .skip(1)
-        .map(|rest| decode_base64(rest.split_once(PEM_END)?.0))
+        .map(|rest| decode_base64(rest.split_once(&end)?.0))
         .collect()
 }

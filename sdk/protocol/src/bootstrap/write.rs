@@ -2,7 +2,7 @@
 
 use super::{
     Account, BootstrapDocument, DMACC_MOID, SecMode,
-    read::{ANCHOR, EXT},
+    read::{ANCHOR, CRL, CRL_URI, EST, EXT, PIN},
 };
 use crate::{
     client_uri::ClientUri,
@@ -56,6 +56,18 @@ fn account(account: &Account) -> MoItem {
     }
     for (index, anchor) in (1..).zip(&account.auth.anchors_der) {
         tree.bytes(&format!("{EXT}/{ANCHOR}/{index}"), anchor);
+    }
+    for (index, crl) in (1..).zip(&account.auth.crls_der) {
+        tree.bytes(&format!("{EXT}/{CRL}/{index}"), crl);
+    }
+    if let Some(uri) = &account.auth.crl_uri {
+        tree.text(&format!("{EXT}/{CRL_URI}"), uri);
+    }
+    for (index, pin) in (1..).zip(&account.auth.pins) {
+        tree.bytes(&format!("{EXT}/{PIN}/{index}"), pin);
+    }
+    if let Some(uri) = &account.est_uri {
+        tree.text(&format!("{EXT}/{EST}"), uri);
     }
     for node in &account.ext {
         let path = std::iter::once(EXT.to_owned())

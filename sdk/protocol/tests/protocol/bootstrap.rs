@@ -5,6 +5,7 @@ use bailiwick_protocol::{
     Account, AccountAuth, BootstrapDocument, BootstrapError, DMACC_MOID, Limits, MoItem, Value,
     bootstrap::{BootstrapAuth, GcmPush, NotiAuth, SecMode, TrspAuth},
 };
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value as Json, json};
 
 fn parse(document: &Json) -> Result<BootstrapDocument, BootstrapError> {
@@ -36,6 +37,9 @@ fn full() -> Account {
         ],
         auth: AccountAuth {
             anchors_der: vec![vec![0x30, 1], vec![0x30, 2]],
+            crls_der: vec![vec![0x30, 3]],
+            crl_uri: Some("https://ma.example/data/crl.der".into()),
+            pins: vec![[1; 32], [2; 32]],
             bootstrap: Some(BootstrapAuth {
                 server_uri: "https://bootstrap.example/".into(),
                 sec_mode: SecMode::Certificate,
@@ -59,6 +63,7 @@ fn full() -> Account {
             unreg_uri: "https://ma.example/unreg".into(),
             reg_params: "a=b".into(),
         }),
+        est_uri: Some("https://ma.example/.well-known/est".into()),
         ext: nodes(&[
             ("Acme", None),
             ("Acme/Colour", Some(Value::Chr("red".into()))),
@@ -216,6 +221,27 @@ fn what_is_missing_or_wrong_is_named() {
         let mut account = least();
         account["Auth"] = half.clone();
         assert!(parse(&document(account)).is_err(), "{half}");
+    }
+}
+
+#[test]
+fn what_judges_a_server_is_read_or_refused() {
+    let with = |ext: Json| {
+        let mut account = least();
+        account["Ext"] = ext;
+        parse(&document(account)).map(|document| document.accounts[0].auth.clone())
+    };
+    let pem = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n".repeat(2);
+    let crls = with(json!({"CRL": {"1": BASE64_STANDARD.encode(pem), "2": "MAE="}})).unwrap();
+    assert_eq!(crls.crls_der, [vec![0x30, 0], vec![0x30, 0], vec![0x30, 1]]);
+    for refused in [
+        json!({"CRL": {"1": "AAAA"}}),
+        json!({"CRL": {"1": ""}}),
+        json!({"CRLURI": "ftp://ma.example/crl"}),
+        json!({"Pin": {"1": "AAAA"}}),
+        json!({"EST": "ma.example"}),
+    ] {
+        assert!(with(refused.clone()).is_err(), "{refused}");
     }
 }
 
