@@ -107,6 +107,10 @@ pub struct Pkcs11Module {
     pub path: PathBuf,
     /// Label of the token that is used.
     pub token: String,
+    /// Whether certificates that it marks `CKA_TRUSTED` may become anchors: only where that means that the security
+    /// officer has put them there. OpenSC's module marks every certificate of a CA, whoever wrote it.
+    #[serde(default)]
+    pub trusted: bool,
     /// Files and directories that it may read.
     #[serde(default)]
     pub read: Vec<PathBuf>,

@@ -448,6 +448,11 @@ fn setup(config: &Config) -> Setup {
         directory: text(&config.state.join("keys")),
         watch: config.watches_cards(),
         modules: modules.iter().map(|module| text(&module.path)).collect(),
+        trusted: modules
+            .iter()
+            .filter(|module| module.trusted)
+            .map(|module| text(&module.path))
+            .collect(),
         read: read_by_modules
             .chain(pins.iter().map(|keeper| keeper.file.clone()))
             .collect(),

@@ -52,6 +52,8 @@ pub struct Setup {
     pub watch: bool,
     /// PKCS#11 modules, by path.
     pub modules: Vec<String>,
+    /// Those of them whose `CKA_TRUSTED` is believed.
+    pub trusted: Vec<String>,
     /// What they and the PIN keepers may read: files and directories.
     pub read: Vec<String>,
     /// What the modules may write too.
@@ -251,7 +253,7 @@ pub struct Reader {
 pub enum ReaderState {
     /// No card.
     Empty,
-    /// A card, with its answer to reset, hexadecimal.
+    /// A card, with its answer to reset, hexadecimal; of a token, the serial number.
     Card(String),
     /// A card that does not answer.
     Mute,
@@ -409,6 +411,12 @@ pub enum KeyError {
         /// Tries left.
         left: u8,
     },
+    /// A token refused the PIN; PKCS#11 does not say how many tries are left.
+    #[error("token {card} refused the PIN; correct it")]
+    PinRefused {
+        /// Serial number.
+        card: String,
+    },
     /// One try is left, and is not spent without a person.
     #[error(
         "card {card} has one try left, which is not spent unattended; enter the PIN with `bailiwick cards unlock`"
@@ -491,6 +499,7 @@ impl KeyError {
             | Self::Process { .. }
             | Self::Busy => true,
             Self::PinWrong { .. }
+            | Self::PinRefused { .. }
             | Self::LastTry { .. }
             | Self::PinBlocked { .. }
             | Self::NoKey { .. }

@@ -15,9 +15,12 @@ mod card;
 mod client;
 mod files;
 mod messages;
+mod modules;
+mod padding;
 mod process;
 mod role;
 mod signer;
+mod spki;
 
 #[cfg(test)]
 pub(crate) mod testing;

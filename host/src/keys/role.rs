@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_bytes::ByteBuf;
@@ -15,8 +15,9 @@ use super::card::Cards;
 use super::files::Files;
 use super::messages::{
     Answer, CardId, CardKind, Contents, FromKeys, KeyError, KeyRef, MESSAGE_BYTES, Pin, Place,
-    Request, Scheme, Setup, ToKeys,
+    Reader, Request, Scheme, Setup, ToKeys,
 };
+use super::modules::Modules;
 use super::process::problem;
 use crate::config::Isolation;
 use crate::isolation::{self, IsolationError, Protection};
@@ -131,20 +132,40 @@ fn tell(host: &Host, ask: u64, result: Result<Answer, KeyError>) {
     }
 }
 
+/// Readers and tokens as they were last told.
+type Places = Mutex<Both>;
+
+#[derive(Default)]
+struct Both {
+    cards: Vec<Reader>,
+    tokens: Vec<Reader>,
+}
+
 /// Who holds keys.
 struct Services {
     files: Files,
     cards: Cards,
+    modules: Modules,
 }
 
 impl Services {
     fn start(setup: &Setup, files: Files, host: &Arc<Host>) -> Self {
-        let host = Arc::clone(host);
-        let cards = Cards::start(setup, move |readers| {
-            // If the host has gone, receiving ends too.
-            let _gone = host.send(&FromKeys::Readers(readers), None);
-        });
-        Self { files, cards }
+        let places = Arc::new(Places::default());
+        let tell = |half: fn(&mut Both) -> &mut Vec<Reader>| {
+            let (places, host) = (Arc::clone(&places), Arc::clone(host));
+            move |readers| {
+                let mut both = places.lock().unwrap_or_else(PoisonError::into_inner);
+                *half(&mut both) = readers;
+                let all = both.cards.iter().chain(&both.tokens).cloned().collect();
+                // Told while it is held, so that the last to be told is the latest. If the host has gone, receiving ends too.
+                let _gone = host.send(&FromKeys::Readers(all), None);
+            }
+        };
+        Self {
+            files,
+            cards: Cards::start(setup, tell(|both| &mut both.cards)),
+            modules: Modules::start(setup, tell(|both| &mut both.tokens)),
+        }
     }
 
     async fn answer(&self, request: Request, deadline: Instant) -> Result<Answer, KeyError> {
@@ -185,7 +206,7 @@ impl Services {
     async fn read(&self, place: &Place, deadline: Instant) -> Result<Contents, KeyError> {
         match place {
             Place::Reader(reader) => self.cards.read(reader, deadline).await,
-            Place::Module { path, .. } => Err(no_module(path)),
+            Place::Module { path, token } => self.modules.read(path, token, deadline).await,
         }
     }
 
@@ -206,7 +227,10 @@ impl Services {
                     let signing = self.cards.sign(&card, &key, scheme, &message, deadline);
                     signing.await
                 }
-                CardKind::Pkcs11 => Err(no_token(&card)),
+                CardKind::Pkcs11 => {
+                    let signing = self.modules.sign(&card, &key, scheme, &message, deadline);
+                    signing.await
+                }
             },
         }
     }
@@ -218,7 +242,7 @@ impl Services {
                 CardKind::Pkcs15 | CardKind::Piv => {
                     self.cards.public_key(&card, &key, deadline).await
                 }
-                CardKind::Pkcs11 => Err(no_token(&card)),
+                CardKind::Pkcs11 => self.modules.public_key(&card, &key, deadline).await,
             },
         }
     }
@@ -226,7 +250,7 @@ impl Services {
     async fn unlock(&self, card: &CardId, pin: &Pin, deadline: Instant) -> Result<(), KeyError> {
         match card.kind {
             CardKind::Pkcs15 | CardKind::Piv => self.cards.unlock(card, pin, deadline).await,
-            CardKind::Pkcs11 => Err(no_token(card)),
+            CardKind::Pkcs11 => self.modules.unlock(card, pin, deadline).await,
         }
     }
 
@@ -238,18 +262,5 @@ impl Services {
         let files = self.files.clone();
         let done = spawn_blocking(move || work(files)).await;
         done.unwrap_or_else(|_| Err(problem("crashed over a file")))
-    }
-}
-
-fn no_module(path: &str) -> KeyError {
-    KeyError::Module {
-        path: path.to_owned(),
-        problem: "it is not configured".to_owned(),
-    }
-}
-
-fn no_token(card: &CardId) -> KeyError {
-    KeyError::Gone {
-        what: format!("token {}", card.serial),
     }
 }

@@ -12,6 +12,7 @@ mod apdu;
 mod error;
 mod files;
 mod pin;
+mod piv;
 mod pkcs15;
 #[doc(hidden)]
 pub mod probe;
@@ -70,6 +71,9 @@ fn open(card: &mut Card<'_>) -> Result<Box<dyn Application>, CardError> {
         return Ok(Box::new(token));
     }
     card.close_channel()?;
+    if let Some(piv) = piv::Piv::open(card)? {
+        return Ok(Box::new(piv));
+    }
     Err(CardError::NoApplication)
 }
 

@@ -1,11 +1,9 @@
 //! What a card's key signs: blocks of RSA (RFC 8017), padded here because TLS 1.3 wants PSS and cards seldom know it, and
 //! hashes for ECDSA. And what a certificate says about its key.
 
-use aws_lc_rs::{digest, rand};
-
 use super::error::CardError;
 use super::tlv::{Budget, Reader, TlvError};
-use crate::keys::{KeyKind, Scheme};
+use crate::keys::{KeyKind, Scheme, padding};
 
 const SEQUENCE: u32 = 0x30;
 const INTEGER: u32 = 0x02;
@@ -85,91 +83,27 @@ fn rsa_bits(bit_string: &[u8], budget: &Budget) -> Result<usize, TlvError> {
     }
 }
 
-fn algorithm(scheme: Scheme) -> Result<&'static digest::Algorithm, CardError> {
-    Ok(match scheme {
-        Scheme::RsaPkcs1Sha256 | Scheme::RsaPssSha256 | Scheme::EcdsaP256Sha256 => &digest::SHA256,
-        Scheme::RsaPkcs1Sha384 | Scheme::RsaPssSha384 | Scheme::EcdsaP384Sha384 => &digest::SHA384,
-        Scheme::RsaPkcs1Sha512 | Scheme::RsaPssSha512 => &digest::SHA512,
-        Scheme::Ed25519 => return Err(CardError::Scheme(scheme)),
-    })
-}
-
 /// The hash of a message, as an ECDSA key signs it.
 pub(super) fn hash(scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, CardError> {
-    Ok(digest::digest(algorithm(scheme)?, message)
-        .as_ref()
-        .to_vec())
+    padding::digest(scheme, message).ok_or(CardError::Scheme(scheme))
 }
 
 /// DigestInfo (RFC 8017 §9.2), for cards that pad PKCS#1 themselves.
 pub(super) fn digest_info(scheme: Scheme, message: &[u8]) -> Result<Vec<u8>, CardError> {
-    // The arc of the NIST hashes, and the length of each.
-    let (number, length) = match scheme {
-        Scheme::RsaPkcs1Sha256 => (1, 32),
-        Scheme::RsaPkcs1Sha384 => (2, 48),
-        Scheme::RsaPkcs1Sha512 => (3, 64),
-        _ => return Err(CardError::Scheme(scheme)),
-    };
-    let mut info = vec![0x30, 17 + length, 0x30, 13, 6, 9];
-    info.extend([0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, number, 5, 0, 4, length]);
-    info.extend(hash(scheme, message)?);
-    Ok(info)
+    match padding::is_pkcs1(scheme) {
+        true => padding::digest_info(scheme, message).ok_or(CardError::Scheme(scheme)),
+        false => Err(CardError::Scheme(scheme)),
+    }
 }
 
 /// The block that an RSA key of so many bits raises to its power: as long as its modulus.
 pub(super) fn rsa_block(scheme: Scheme, bits: usize, message: &[u8]) -> Result<Vec<u8>, CardError> {
-    let size = bits.div_ceil(8);
-    match scheme {
-        Scheme::RsaPssSha256 | Scheme::RsaPssSha384 | Scheme::RsaPssSha512 => {
-            let encoded = pss(scheme, bits - 1, message)?;
-            Ok([vec![0; size - encoded.len()], encoded].concat())
-        }
-        _ => {
-            // RFC 8017 §9.2.
-            let info = digest_info(scheme, message)?;
-            let padding = vec![0xFF; size - 3 - info.len()];
-            Ok([&[0, 1][..], &padding, &[0], &info].concat())
-        }
-    }
-}
-
-/// EMSA-PSS (RFC 8017 §9.1.1), MGF1 and salt with the scheme's own hash, as RFC 8446 §4.2.3 says.
-fn pss(scheme: Scheme, bits: usize, message: &[u8]) -> Result<Vec<u8>, CardError> {
-    let algorithm = algorithm(scheme)?;
-    let length = algorithm.output_len();
-    let mut salt = vec![0; length];
-    let no_random = |_| CardError::Malformed("no random numbers for the signature".into());
-    rand::fill(&mut salt).map_err(no_random)?;
-    let hashed = hash(scheme, message)?;
-    let inner = [&[0; 8][..], &hashed, &salt].concat();
-    let inner = digest::digest(algorithm, &inner);
-    let size = bits.div_ceil(8);
-    let mut block = vec![0; size - 2 * length - 2];
-    block.push(1);
-    block.extend(&salt);
-    mask(algorithm, inner.as_ref(), &mut block);
-    block[0] &= 0xFF >> (8 * size - bits);
-    block.extend(inner.as_ref());
-    block.push(0xBC);
-    Ok(block)
-}
-
-/// XORs MGF1 (RFC 8017 §B.2.1) of `seed` into `block`.
-fn mask(algorithm: &'static digest::Algorithm, seed: &[u8], block: &mut [u8]) {
-    for (number, piece) in (0_u32..).zip(block.chunks_mut(algorithm.output_len())) {
-        let mut context = digest::Context::new(algorithm);
-        context.update(seed);
-        context.update(&number.to_be_bytes());
-        for (byte, by) in piece.iter_mut().zip(context.finish().as_ref()) {
-            *byte ^= by;
-        }
-    }
+    padding::rsa_block(scheme, message, bits).ok_or(CardError::Scheme(scheme))
 }
 
 /// An ECDSA signature as TLS wants it (RFC 3279 §2.2.3): cards give r and s one after the other, or that form already.
 pub(super) fn ecdsa_der(signature: &[u8], bits: usize) -> Result<Vec<u8>, CardError> {
-    let size = bits.div_ceil(8);
-    if signature.len() != 2 * size {
+    if signature.len() != 2 * bits.div_ceil(8) {
         let budget = Budget::new();
         let sequence = Reader::new(signature, &budget).expect(SEQUENCE)?;
         let mut parts = sequence.inner()?;
@@ -177,18 +111,8 @@ pub(super) fn ecdsa_der(signature: &[u8], bits: usize) -> Result<Vec<u8>, CardEr
         parts.expect(INTEGER)?;
         return Ok(sequence.whole.to_vec());
     }
-    let (r, s) = signature.split_at(size);
-    let numbers = [integer(r), integer(s)].concat();
-    // At most 104 bytes: the length fits into one.
-    Ok([&[0x30, numbers.len() as u8][..], &numbers].concat())
-}
-
-fn integer(number: &[u8]) -> Vec<u8> {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    let digits = &number[zeros.min(number.len() - 1)..];
-    let sign = &[0][..usize::from(digits[0] >= 0x80)];
-    let length = (sign.len() + digits.len()) as u8;
-    [&[0x02, length][..], sign, digits].concat()
+    let zero = || CardError::Malformed("a signature of zeros".into());
+    padding::ecdsa_der(signature).ok_or_else(zero)
 }
 
 #[cfg(test)]
@@ -206,10 +130,7 @@ mod tests {
         assert_eq!(der, expected);
         assert_eq!(ecdsa_der(&der, 256).unwrap(), der);
         assert!(ecdsa_der(&[0; 63], 256).is_err());
-        assert_eq!(
-            ecdsa_der(&[0; 64], 256).unwrap(),
-            [0x30, 6, 2, 1, 0, 2, 1, 0]
-        );
+        assert!(ecdsa_der(&[0; 64], 256).is_err());
     }
 
     #[test]
