@@ -1,6 +1,7 @@
 //! What the tests of this package share: where the built plug-ins and executables lie, and how a test says that it
 //! was skipped.
 
+pub mod card;
 pub mod daemon;
 pub mod device;
 pub mod runner;

@@ -3,6 +3,7 @@
 mod bench;
 mod cards;
 mod demo;
+mod fuzz;
 mod lint;
 mod plugins;
 mod setup;
@@ -19,6 +20,7 @@ Usage: cargo xtask COMMAND
   lint            format, clippy, dependencies, documentation
   plugins         builds every plug-in into target/plugins/
   crash [IMAGES]  power cuts and kills of the daemon, with that many crash images
+  fuzz [ARGS]     the parsers of what smart cards say; ARGS: a target, seconds
   bench [ARGS]    measures release builds, with and without the compiler
   setup           what all of the above need; they do it themselves
 ";
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         "lint" => lint::lint(),
         "plugins" => plugins::plugins().map(drop),
         "crash" => test::crash(arguments),
+        "fuzz" => fuzz::fuzz(arguments),
         "bench" => bench::bench(arguments),
         "setup" => setup::setup().map(|missing| setup::report(&missing)),
         "help" | "--help" | "-h" => {

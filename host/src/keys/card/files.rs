@@ -213,9 +213,18 @@ impl Files {
     }
 }
 
-/// Selects an application by its identifier.
+/// Selects an application by its identifier. UICCs want to be asked for the parameters of the file (ETSI TS 102 221
+/// §11.1.1), others want not.
 pub(super) fn select_application(card: &mut Card<'_>, aid: &[u8]) -> Result<Answer, CardError> {
-    select(card, 0x04, 0x00, aid)
+    let (first, second) = match card.has_channel() {
+        true => (0x04, 0x00),
+        false => (0x00, 0x04),
+    };
+    let answer = select(card, 0x04, first, aid)?;
+    match answer.status {
+        Status::Success | Status::NotFound => Ok(answer),
+        _ => select(card, 0x04, second, aid),
+    }
 }
 
 fn select(card: &mut Card<'_>, p1: u8, p2: u8, data: &[u8]) -> Result<Answer, CardError> {

@@ -32,6 +32,9 @@ use pin::Pins;
 use reader::Session;
 use watch::Readers;
 
+/// How much earlier than it has to an answer comes.
+const MARGIN: Duration = Duration::from_millis(100);
+
 /// A card's application for certificates and keys.
 trait Application: Send {
     /// Who the card says it is.
@@ -181,6 +184,8 @@ impl Cards {
         + Send
         + 'static,
     ) -> Result<T, KeyError> {
+        // Who asks is told before his own clock runs out.
+        let deadline = deadline.checked_sub(MARGIN).unwrap_or(deadline);
         let owner = self.0.owner(reader)?;
         let changes = self.0.changes(reader);
         let (readers, name) = (Arc::clone(&self.0), reader.to_owned());
@@ -194,8 +199,10 @@ impl Cards {
             work(application, card, &readers.pins).map(Some)
         };
         let result = owner.run(deadline, job).await;
-        if owner.is_abandoned() {
-            self.0.publish();
+        match &result {
+            _ if owner.abandoned().is_some() => self.0.publish(),
+            Err(CardError::Taken) => self.0.is_taken(reader),
+            _ => {}
         }
         let gone = || KeyError::Gone {
             what: format!("the card that was in {reader}"),

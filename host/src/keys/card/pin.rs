@@ -130,8 +130,8 @@ impl Pins {
         })
     }
 
-    /// Verifies a PIN with nobody there: never with the last try, nor with one that was refused before, nor where the card
-    /// does not say how many are left.
+    /// Verifies a PIN with nobody there: never with the last try, nor with one that was refused before. Where the card does
+    /// not say how many are left, only one that it has taken before.
     pub(super) fn verify(
         &self,
         card: &mut Card<'_>,
@@ -142,14 +142,15 @@ impl Pins {
             serial: id.serial.clone(),
             problem,
         };
+        let whose = (id.clone(), slot.reference);
         let left = match ask(card, slot)? {
             Asked::Verified => return Ok(()),
             Asked::Blocked | Asked::Tries(0) => return Err(problem(PinProblem::Blocked)),
             Asked::Tries(1) => return Err(problem(PinProblem::LastTry)),
-            Asked::Unknown => return Err(problem(PinProblem::Needed)),
             Asked::Tries(left) => left,
+            Asked::Unknown if self.kept().known.contains_key(&whose) => 0,
+            Asked::Unknown => return Err(problem(PinProblem::Needed)),
         };
-        let whose = (id.clone(), slot.reference);
         let Some(pin) = self.usable(id, slot) else {
             let was_refused = self.kept().refused.contains_key(&whose);
             return Err(problem(match was_refused {

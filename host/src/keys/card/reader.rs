@@ -43,12 +43,13 @@ struct Progress {
     job: Option<(u64, Instant)>,
     /// The call into PC/SC under way: since when, and for what.
     call: Option<(Instant, Call)>,
-    is_abandoned: bool,
+    /// It was given up while it waited for this.
+    abandoned: Option<Call>,
 }
 
 /// What can block.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Call {
+pub(super) enum Call {
     Service,
     /// Somebody else may hold the reader.
     Connect,
@@ -84,7 +85,7 @@ impl Owner {
             .name("reader".into())
             .spawn(move || {
                 serve(&reader, &receiver, &thread);
-                if thread.lock().is_abandoned {
+                if thread.lock().abandoned.is_some() {
                     ABANDONED_NOW.fetch_sub(1, Ordering::Relaxed);
                     freed();
                 }
@@ -99,9 +100,9 @@ impl Owner {
         })
     }
 
-    /// Whether it waits for a card that is mute.
-    pub(super) fn is_abandoned(&self) -> bool {
-        self.shared.lock().is_abandoned
+    /// For what it waits, if it was given up.
+    pub(super) fn abandoned(&self) -> Option<Call> {
+        self.shared.lock().abandoned
     }
 
     /// Has the thread do something with the card, until `deadline`.
@@ -150,8 +151,8 @@ impl Owner {
         let mut progress = self.shared.lock();
         let is_over = now >= deadline;
         let is_mine = progress.job.is_some_and(|(job, _)| job == number);
-        if progress.is_abandoned {
-            return Some(CardError::Mute);
+        if let Some(call) = progress.abandoned {
+            return Some(call.error());
         }
         let Some((since, call)) = progress.call else {
             return is_over.then_some(if is_mine {
@@ -163,13 +164,20 @@ impl Owner {
         if now < since + self.apdu && !(is_over && is_mine) {
             return is_over.then_some(CardError::Busy);
         }
-        progress.is_abandoned = true;
+        progress.abandoned = Some(call);
         ABANDONED_NOW.fetch_add(1, Ordering::Relaxed);
-        Some(match call {
-            Call::Service => CardError::NoService("it takes too long".into()),
-            Call::Connect => CardError::Taken,
-            Call::Card => CardError::Mute,
-        })
+        Some(call.error())
+    }
+}
+
+impl Call {
+    /// What it means that it does not come back.
+    pub(super) fn error(self) -> CardError {
+        match self {
+            Self::Service => CardError::NoService("it takes too long".into()),
+            Self::Connect => CardError::Taken,
+            Self::Card => CardError::Mute,
+        }
     }
 }
 
@@ -185,7 +193,7 @@ impl Shared {
             let is_over = progress
                 .job
                 .is_some_and(|(_, deadline)| Instant::now() >= deadline);
-            if progress.is_abandoned || is_over {
+            if progress.abandoned.is_some() || is_over {
                 return Err(CardError::Mute);
             }
             progress.call = Some((Instant::now(), kind));
@@ -211,7 +219,7 @@ fn serve(reader: &CString, jobs: &Receiver<Job>, shared: &Shared) {
         }
         let mut progress = shared.lock();
         progress.job = None;
-        if progress.is_abandoned {
+        if progress.abandoned.is_some() {
             return;
         }
     }

@@ -11,12 +11,14 @@ use pcsc::{Context, PNP_NOTIFICATION, ReaderState as PcscState, Scope, State};
 use super::error::CardError;
 use super::hex;
 use super::pin::Pins;
-use super::reader::Owner;
+use super::reader::{Call, Owner};
 use crate::keys::{CardId, Place, Reader, ReaderState};
 
 /// Between two tries to reach pcscd: the first, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Between two looks at a reader that another program has for itself: PC/SC does not tell when that ends.
+const TAKEN_WAIT: Duration = Duration::from_secs(1);
 /// Readers that are looked at. Stops a hub that is full of them.
 const READERS: usize = 16;
 
@@ -109,11 +111,14 @@ impl Readers {
         let slot = table.slots.get_mut(reader).ok_or_else(gone)?;
         match slot.shown() {
             ReaderState::Empty => return Err(gone()),
-            ReaderState::Mute | ReaderState::Wedged => return Err(CardError::Mute.at(reader)),
-            ReaderState::Taken | ReaderState::Card(_) => {}
+            ReaderState::Mute => return Err(CardError::Mute.at(reader)),
+            _ => {}
         }
         if let Some(owner) = &slot.owner {
-            return Ok(Arc::clone(owner));
+            return match owner.abandoned() {
+                None => Ok(Arc::clone(owner)),
+                Some(call) => Err(call.error().at(reader)),
+            };
         }
         let readers = Arc::downgrade(self);
         let freed = move || {
@@ -152,6 +157,18 @@ impl Readers {
             && slot.changes == changes
         {
             slot.card = Some(card.clone());
+        }
+    }
+
+    /// Another program has a reader for itself.
+    pub(super) fn is_taken(&self, reader: &str) {
+        let mut table = self.table();
+        if let Some(slot) = table.slots.get_mut(reader) {
+            slot.state = ReaderState::Taken;
+        }
+        table.publish();
+        if let Some(context) = &table.context {
+            let _ = context.cancel();
         }
     }
 
@@ -207,6 +224,7 @@ impl Readers {
     /// Looks until PC/SC fails, and says how.
     fn look_through(&self, context: &Context, wait: &mut Duration) -> pcsc::Error {
         let mut states = vec![PcscState::new(PNP_NOTIFICATION(), State::UNAWARE)];
+        let mut is_news = false;
         loop {
             let names = match context.list_readers_owned() {
                 Ok(names) => names,
@@ -223,14 +241,19 @@ impl Readers {
                     states.push(PcscState::new(name, State::UNAWARE));
                 }
             }
-            self.take(&states);
-            if let Err(error) = context.get_status_change(None, &mut states)
-                && error != pcsc::Error::Timeout
-            {
-                return error;
-            }
-            for state in &mut states {
-                state.sync_current_state();
+            self.take(&states, is_news);
+            let taken = self.table().taken();
+            let timeout = (!taken.is_empty()).then_some(TAKEN_WAIT);
+            let result = context.get_status_change(timeout, &mut states);
+            is_news = result.is_ok();
+            match result {
+                Ok(()) => states.iter_mut().for_each(PcscState::sync_current_state),
+                Err(pcsc::Error::Timeout) => {
+                    states.retain(|state| !taken.iter().any(|name| **name == *state.name()));
+                }
+                // Woken, because a reader has turned out to be taken.
+                Err(pcsc::Error::Cancelled) if !self.table().is_stopped => {}
+                Err(error) => return error,
             }
             if self.table().is_stopped {
                 return pcsc::Error::Cancelled;
@@ -238,8 +261,8 @@ impl Readers {
         }
     }
 
-    /// Takes over what PC/SC says.
-    fn take(&self, states: &[PcscState]) {
+    /// Takes over which readers there are and, if PC/SC has just said so, what is in those that have changed.
+    fn take(&self, states: &[PcscState], is_news: bool) {
         let mut table = self.table();
         table.service = Ok(());
         let known: Vec<String> = table.slots.keys().cloned().collect();
@@ -253,10 +276,8 @@ impl Readers {
             }
         }
         for state in states {
-            let flags = state.event_state();
-            let is_reader = state.name() != PNP_NOTIFICATION();
-            // Of one that was just added nothing is known yet.
-            if is_reader && !flags.is_empty() {
+            let has_changed = state.event_state().contains(State::CHANGED);
+            if is_news && has_changed && state.name() != PNP_NOTIFICATION() {
                 table.update(state, &self.pins);
             }
         }
@@ -268,8 +289,12 @@ impl Slot {
     /// As the host is told.
     fn shown(&self) -> ReaderState {
         match &self.owner {
-            Some(owner) if owner.is_abandoned() => ReaderState::Wedged,
-            _ => self.state.clone(),
+            None => self.state.clone(),
+            Some(owner) => match owner.abandoned() {
+                None => self.state.clone(),
+                Some(Call::Connect) => ReaderState::Taken,
+                Some(_) => ReaderState::Wedged,
+            },
         }
     }
 }
@@ -320,6 +345,13 @@ impl Table {
         self.changes
     }
 
+    /// Readers that another program has for itself.
+    fn taken(&self) -> Vec<CString> {
+        let slots = self.slots.values();
+        let taken = slots.filter(|slot| slot.state == ReaderState::Taken);
+        taken.map(|slot| slot.name.clone()).collect()
+    }
+
     /// Whatever was in a reader is not any more: its PIN is forgotten, and a thread that waits for it too.
     fn gone(&mut self, reader: &str, pins: &Pins) {
         if let Some(slot) = self.slots.get_mut(reader) {
@@ -336,7 +368,7 @@ impl Table {
             if slot
                 .owner
                 .as_ref()
-                .is_some_and(|owner| owner.is_abandoned())
+                .is_some_and(|owner| owner.abandoned().is_some())
             {
                 slot.owner = None;
             }
