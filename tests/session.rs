@@ -8,6 +8,7 @@
 //! rights     allowed and denied, in pairs
 //! isolation  two authorities on one device
 //! faults     plug-ins that fail in the middle
+//! keys       the process that holds the private keys: who reads them, and what happens when it crashes or hangs
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -15,6 +16,7 @@
 mod session {
     pub(crate) mod faults;
     pub(crate) mod isolation;
+    pub(crate) mod keys;
     pub(crate) mod rights;
     pub(crate) mod types;
     pub(crate) mod whole;

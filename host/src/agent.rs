@@ -194,6 +194,11 @@ impl Agent {
             );
             return local::refuse(&stream, CONNECTIONS);
         }
+        // Its lock cannot keep it from sockets in the file system.
+        let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        if peer.is_some_and(|peer| self.rooms.keys.is_process(peer)) {
+            return tracing::warn!("the keys process was refused at the admin socket");
+        }
         self.connections += 1;
         let limits = &self.rooms.config.limits;
         let limits = FrameLimits {

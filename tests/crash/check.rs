@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use aws_lc_rs::digest;
-use bailiwick::accounts::Accounts;
+use bailiwick::accounts::{Accounts, IdentityRef};
 use bailiwick::authority::Authority;
+use bailiwick::certificates;
 use bailiwick::permissions::Permissions;
 use bailiwick::store::{Options, Store, Table, tables};
 use bailiwick_tests::daemon::Daemon;
@@ -65,9 +66,20 @@ pub(crate) fn check_with(
             "the server is never told of the bootstrap"
         );
         check_secrets(&store, &state.join("keys"))?;
-        // The key belongs to the certificate.
-        let permissions = Permissions::new(store.clone(), &[])?;
-        Accounts::new(store, permissions, &state)?.trust(&Authority::server(SRV_ID))?;
+        check_identity(store, &state)?;
+    }
+    Ok(())
+}
+
+/// The key belongs to the certificate.
+fn check_identity(store: Store, state: &Path) -> Result<()> {
+    let permissions = Permissions::new(store.clone(), &[])?;
+    let accounts = Accounts::new(store, permissions, state)?;
+    let account = accounts.get(&Authority::server(SRV_ID))?;
+    let identity = account.context("the account is gone")?.identity;
+    if let IdentityRef::File { chain_der, key } = identity {
+        let key = fs::read(state.join("keys").join(String::from(key)))?;
+        certificates::check_pair(&chain_der, &key)?;
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ impl Managed {
     }
 
     /// The latest Package#1; waits for one.
-    fn package_1(&self) -> Arc<Package1> {
+    pub(crate) fn package_1(&self) -> Arc<Package1> {
         let first = self.opened.recv_timeout(PATIENCE).unwrap();
         self.opened.try_iter().last().unwrap_or(first)
     }

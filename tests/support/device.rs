@@ -27,6 +27,7 @@ pub struct Setup {
     plugins: Vec<(PathBuf, String)>,
     policy: Vec<(String, String, String)>,
     limits: Vec<(String, u64)>,
+    sections: Vec<String>,
 }
 
 impl Setup {
@@ -80,6 +81,12 @@ impl Setup {
         self
     }
 
+    /// Adds a section to the configuration, TOML.
+    pub fn section(mut self, text: &str) -> Self {
+        self.sections.push(text.to_owned());
+        self
+    }
+
     /// Starts the daemon on an empty state directory and waits until it serves.
     pub fn start(&self) -> Device {
         static STARTED: AtomicU32 = AtomicU32::new(0);
@@ -106,6 +113,9 @@ impl Setup {
                 "[[policy]]\nauthority = {authority:?}\nmoid = {moid:?}\nrights = [{right:?}]\n"
             )
             .expect("text");
+        }
+        for section in &self.sections {
+            writeln!(text, "{section}").expect("text");
         }
         text += "[limits]\n";
         for (name, value) in &self.limits {

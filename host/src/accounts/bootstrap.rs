@@ -7,7 +7,6 @@
 //! ```
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -20,9 +19,7 @@ use super::{
     Account, Accounts, BootstrapError, BootstrapServer, IdentityRef, NotificationKey, Services,
 };
 use crate::authority::Authority;
-use crate::certificates::{
-    self, CertificateError, Clock, FileIdentity, IdentitySource, Origin, Trust,
-};
+use crate::certificates::{self, CertificateError, Clock, Origin, Trust};
 use crate::store::{StoreError, Transaction};
 
 /// Anchors that a document may give an account. Leaves room for those that other sources give.
@@ -262,12 +259,11 @@ fn check_credentials(
     source: &Source<'_>,
     secrets: &mut Vec<Unwritten>,
 ) -> Result<IdentityRef, CertificateError> {
-    let mut identity: Option<Arc<dyn IdentitySource>> = None;
     let mut reference = IdentityRef::None;
     if let Some(trsp) = &account.auth.trsp {
         let chain_der = certificates::certificates(&trsp.data)?;
         let pem = certificates::private_key_pem(trsp.secret.expose())?.into_bytes();
-        identity = Some(Arc::new(FileIdentity::new(&chain_der, &pem)?));
+        certificates::check_pair(&chain_der, &pem)?;
         let secret = Unwritten::new(authority.as_str(), pem);
         reference = IdentityRef::File {
             chain_der,
@@ -284,7 +280,7 @@ fn check_credentials(
         false => own.clone(),
     };
     let rules = services_of(account).rules(None, Clock::default());
-    Trust::by_rules(authority.clone(), &all, &rules, identity)?;
+    Trust::by_rules(authority.clone(), &all, &rules, None)?;
     Ok(reference)
 }
 

@@ -159,7 +159,7 @@ impl Changing<'_> {
             return Err(error.into());
         }
         for authority in &self.touched {
-            inner.trust.borrow_mut().remove(authority);
+            self.accounts.forget_trust(authority);
         }
         let kept = self.accounts.referenced();
         let removed = kept.and_then(|keep| Ok(inner.secrets.remove_all_but(&keep)?));

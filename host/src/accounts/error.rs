@@ -8,6 +8,7 @@ use bailiwick_protocol::bootstrap as document;
 use super::Suspended;
 use crate::authority::Authority;
 use crate::certificates::CertificateError;
+use crate::keys::KeyError;
 use crate::permissions::{Denied, PermissionError};
 use crate::store::StoreError;
 
@@ -33,6 +34,9 @@ pub enum AccountError {
     /// Its anchors or its identity cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Its key cannot be used.
+    #[error("the key of the device's certificate: {0}")]
+    Key(#[from] KeyError),
     /// Its rights cannot be changed.
     #[error(transparent)]
     Permission(#[from] PermissionError),

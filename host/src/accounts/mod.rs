@@ -10,16 +10,15 @@ mod change;
 mod error;
 mod secrets;
 mod services;
+mod trust;
 
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
@@ -27,7 +26,8 @@ use tokio::sync::Mutex;
 use bailiwick_protocol::bootstrap::DMACC_MOID;
 
 use crate::authority::{Authority, Instance};
-use crate::certificates::{Clock, FileIdentity, IdentitySource, Origin, Trust};
+use crate::certificates::{Clock, Credential, Origin, Role};
+use crate::keys::KeyRef;
 use crate::permissions::Permissions;
 use crate::plugins::AccountView;
 use crate::store::{Store, Table, tables};
@@ -41,6 +41,7 @@ pub use error::{AccountError, BootstrapError};
 pub use secrets::SecretName;
 
 use secrets::Secrets;
+use trust::Trusts;
 
 /// The plug-in that shows accounts as instances of the DM Account object.
 pub const PLUGIN: &str = "account";
@@ -210,8 +211,7 @@ struct Inner {
     store: Store,
     permissions: Permissions,
     secrets: Secrets,
-    /// Made when an account is first used, forgotten when it changes.
-    trust: RefCell<BTreeMap<Authority, Rc<Trust>>>,
+    trusts: Trusts,
     clock: Clock,
     /// One change of accounts at a time: MIIDs and secret files are chosen by looking at what is there.
     changing: Mutex<()>,
@@ -228,7 +228,7 @@ impl Accounts {
                 store,
                 permissions,
                 secrets: Secrets::in_state(state),
-                trust: RefCell::default(),
+                trusts: Trusts::default(),
                 changing: Mutex::new(()),
             }),
         };
@@ -236,6 +236,7 @@ impl Accounts {
             .inner
             .secrets
             .remove_all_but(&accounts.referenced()?)?;
+        accounts.remove_orphaned_keys()?;
         Ok(accounts)
     }
 
@@ -260,40 +261,6 @@ impl Accounts {
         Ok(seen.iter().map(Account::view).collect())
     }
 
-    /// What the device needs to talk to the servers of an authority.
-    pub fn trust(&self, authority: &Authority) -> Result<Rc<Trust>, AccountError> {
-        if let Some(known) = self.inner.trust.borrow().get(authority) {
-            return Ok(known.clone());
-        }
-        let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
-            authority: authority.clone(),
-        })?;
-        if let Some(why) = account.suspended {
-            return Err(AccountError::Suspended {
-                authority: authority.clone(),
-                why,
-            });
-        }
-        let identity = match &account.identity {
-            IdentityRef::None => None,
-            IdentityRef::File { chain_der, key } => {
-                let file = FileIdentity::read(chain_der, &self.inner.secrets.path(key))?;
-                Some(Arc::new(file) as Arc<dyn IdentitySource>)
-            }
-        };
-        let trust = Rc::new(Trust::by_rules(
-            authority.clone(),
-            &account.anchors_der,
-            &self.rules(authority, &account.services)?,
-            identity,
-        )?);
-        self.inner
-            .trust
-            .borrow_mut()
-            .insert(authority.clone(), trust.clone());
-        Ok(trust)
-    }
-
     /// Removes an account: its authority, its rights, its secrets, and what waits to be sent to it.
     pub async fn remove(&self, authority: &Authority) -> Result<(), AccountError> {
         let tx = Rc::new(self.inner.store.begin());
@@ -304,9 +271,17 @@ impl Accounts {
         Ok(())
     }
 
-    /// Something that the trust of an authority is made of has changed.
-    pub fn forget_trust(&self, authority: &Authority) {
-        self.inner.trust.borrow_mut().remove(authority);
+    /// An enrolment that lost power before its commit leaves a key that no certificate refers to.
+    fn remove_orphaned_keys(&self) -> Result<(), AccountError> {
+        let credentials = Credential::all(&self.inner.store.begin())?;
+        let made = credentials.into_iter().filter_map(|credential| match credential.role {
+            Role::Identity {
+                key: KeyRef::File(name),
+            } => Some(name),
+            _ => None,
+        });
+        self.inner.secrets.remove_made_but(&made.collect())?;
+        Ok(())
     }
 
     /// The secrets that accounts refer to.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::error::SecretError;
+use crate::keys;
 
 /// How the name of a secret's file ends.
 const FINISHED: &str = ".pem";
@@ -192,6 +193,11 @@ impl Secrets {
             }
         }
         Ok(())
+    }
+
+    /// Removes keys that the keys process has made, but the ones named.
+    pub(super) fn remove_made_but(&self, keep: &BTreeSet<String>) -> Result<(), SecretError> {
+        keys::remove_made_but(&self.directory, keep).map_err(|e| self.failed("remove files of", e))
     }
 
     fn failed(&self, attempt: &'static str, source: io::Error) -> SecretError {

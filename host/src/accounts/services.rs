@@ -63,14 +63,15 @@ impl Accounts {
         Ok(until.min())
     }
 
-    /// Takes a revocation list that was fetched for an authority: it must hold, be signed by one of the account's anchors, and be
+    /// Takes a revocation list that was fetched for an authority: it must hold, be signed by one of the authority's anchors, and be
     /// no older than the one that is there. Says whether anything has changed. From the first one on, the authority is judged
     /// by lists.
     pub async fn keep_crl(&self, authority: &Authority, der: &[u8]) -> Result<bool, AccountError> {
         let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
             authority: authority.clone(),
         })?;
-        let anchors: Vec<&[u8]> = account.anchors_der.iter().map(Vec::as_slice).collect();
+        let anchors = self.anchors(&account)?;
+        let anchors: Vec<&[u8]> = anchors.iter().map(Vec::as_slice).collect();
         let found = Crl::verified(der, &anchors, &self.inner.clock)?;
         let rules = self.rules(authority, &account.services)?;
         let known = rules.crls_der.iter().filter_map(|der| Crl::read(der).ok());

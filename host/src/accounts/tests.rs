@@ -1,5 +1,6 @@
 //! Bootstrap: all or nothing, once, and never over somebody else's account.
 
+use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -9,9 +10,13 @@ use bailiwick_protocol::bootstrap::{
     BootstrapAuth, BootstrapDocument, NotiAuth, SecMode, TrspAuth,
 };
 
+use tokio::task::LocalSet;
+
 use super::*;
-use crate::certificates::CertificateError;
 use crate::certificates::testing::{Ca, Issued};
+use crate::certificates::{Purpose, State as Standing, Trust};
+use crate::keys::{KeyError, testing};
+use crate::certificates::fingerprint;
 use crate::store::faults::Memory;
 use crate::store::{Backend, Batch, Rows, StoreError, Transaction};
 
@@ -40,6 +45,16 @@ impl Drop for State {
     fn drop(&mut self) {
         let _gone = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// What `accounts` makes, with a keys process of its own.
+async fn trust(
+    accounts: &Accounts,
+    state: &State,
+    authority: &Authority,
+) -> Result<Rc<Trust>, AccountError> {
+    let making = async { accounts.trust(authority, &testing::keys(&state.0)).await };
+    LocalSet::new().run_until(making).await
 }
 
 /// One authority, as its bootstrap documents show it.
@@ -156,7 +171,7 @@ async fn a_document_becomes_accounts_with_rights_instances_and_secrets() {
         0o700
     );
 
-    let trust = accounts.trust(&list[0].authority).unwrap();
+    let trust = trust(&accounts, &state, &list[0].authority).await.unwrap();
     assert!(trust.has_identity());
     assert_eq!(trust.authority(), &list[0].authority);
 
@@ -410,7 +425,8 @@ async fn secrets_in_vain_go_at_the_next_start() {
     }
     let again = accounts(&store, &state);
     assert_eq!(state.keys(), keys);
-    again.trust(&Authority::server("one.example")).unwrap();
+    let one = Authority::server("one.example");
+    trust(&again, &state, &one).await.unwrap();
 }
 
 #[tokio::test]
@@ -446,11 +462,11 @@ async fn every_secret_of_an_account_is_kept_and_goes_with_it() {
     );
     assert!(!stored.bootstrap_server.unwrap().certificates);
 
-    accounts.trust(&one).unwrap();
+    trust(&accounts, &state, &one).await.unwrap();
     accounts.remove(&one).await.unwrap();
     assert_eq!(state.keys().len(), 1);
     assert!(matches!(
-        accounts.trust(&one),
+        trust(&accounts, &state, &one).await,
         Err(AccountError::Unknown { .. })
     ));
     assert_eq!(store.scan(Table::Alerts, "one.example").unwrap(), []);
@@ -481,9 +497,9 @@ async fn trust_follows_a_replaced_account() {
         .bootstrap(&theirs, Overwrite::Refuse, begin(&store))
         .await
         .unwrap();
-    let before = accounts.trust(&one).unwrap();
+    let before = trust(&accounts, &state, &one).await.unwrap();
     assert!(
-        Rc::ptr_eq(&before, &accounts.trust(&one).unwrap()),
+        Rc::ptr_eq(&before, &trust(&accounts, &state, &one).await.unwrap()),
         "made once"
     );
     let mut other = Ma::new().account("one.example");
@@ -492,7 +508,8 @@ async fn trust_follows_a_replaced_account() {
         .bootstrap(&document(&[other]), Overwrite::Replace, begin(&store))
         .await
         .unwrap();
-    assert!(!accounts.trust(&one).unwrap().has_identity());
+    let after = trust(&accounts, &state, &one).await.unwrap();
+    assert!(!after.has_identity());
 }
 
 #[tokio::test]
@@ -505,14 +522,10 @@ async fn a_lost_key_is_named() {
         .await
         .unwrap();
     std::fs::remove_file(&state.keys()[0]).unwrap();
-    let error = accounts
-        .trust(&Authority::server("one.example"))
-        .unwrap_err();
+    let one = Authority::server("one.example");
+    let error = trust(&accounts, &state, &one).await.unwrap_err();
     assert!(
-        matches!(
-            error,
-            AccountError::Certificate(CertificateError::KeyFile { .. })
-        ),
+        matches!(error, AccountError::Key(KeyError::NoKey { .. })),
         "{error}"
     );
 }
@@ -580,4 +593,113 @@ fn names_of_secrets_lead_nowhere() {
             "{name}"
         );
     }
+}
+
+/// A credential of one.example, made from this certificate.
+fn credential(role: Role, chain_der: Vec<Vec<u8>>, added: u64) -> Credential {
+    Credential {
+        authority: Authority::server("one.example"),
+        id: fingerprint(&chain_der[0])[..16].to_owned(),
+        role,
+        chain_der,
+        purposes: [Purpose::Sessions].into(),
+        origins: [Origin::Session].into(),
+        state: Standing::Active,
+        added,
+    }
+}
+
+async fn put(store: &Store, credentials: &[&Credential]) {
+    let tx = store.begin();
+    for credential in credentials {
+        credential.put(&tx).unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_identity_that_counts_is_shown_and_one_on_trial_before_it() {
+    let (state, store, ma) = (State::new("newest"), Store::in_memory().unwrap(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let one = Authority::server("one.example");
+    accounts
+        .bootstrap(
+            &document(&[ma.account("one.example")]),
+            Overwrite::Refuse,
+            begin(&store),
+        )
+        .await
+        .unwrap();
+    let shown = async || {
+        accounts.forget_trust(&one);
+        let trust = trust(&accounts, &state, &one).await.unwrap();
+        trust.identity().unwrap().id()
+    };
+    let own = shown().await;
+    let identity = |number: u8| {
+        let issued = ma.ca.client("device");
+        let name = format!("{}.key", format!("{number:02x}").repeat(16));
+        std::fs::write(state.0.join("keys").join(&name), &issued.key_pem).unwrap();
+        let key = KeyRef::File(name);
+        credential(Role::Identity { key }, issued.chain_der, number.into())
+    };
+    let (older, mut newer, mut trial) = (identity(1), identity(2), identity(3));
+    trial.state = Standing::Trial {
+        replaces: newer.id.clone(),
+    };
+    put(&store, &[&older]).await;
+    assert_eq!(shown().await, older.id);
+    assert_ne!(own, older.id);
+    put(&store, &[&newer]).await;
+    assert_eq!(shown().await, newer.id);
+    put(&store, &[&trial]).await;
+    assert_eq!(shown().await, trial.id);
+    // Its session fails: the one before it again.
+    accounts.set_aside(&one, &trial.id);
+    assert_eq!(shown().await, newer.id);
+    newer.state = Standing::Suspended;
+    put(&store, &[&newer]).await;
+    assert_eq!(shown().await, older.id);
+    let mut other = older.clone();
+    other.purposes = [Purpose::Applications].into();
+    put(&store, &[&other]).await;
+    assert_eq!(shown().await, own);
+
+    // What no certificate refers to goes with the next start, and nothing else does.
+    let keys = state.keys().len();
+    let tx = store.begin();
+    trial.remove(&tx);
+    tx.commit().await.unwrap();
+    self::accounts(&store, &state);
+    assert_eq!(state.keys().len(), keys - 1);
+    assert_eq!(shown().await, own);
+}
+
+#[tokio::test]
+async fn a_key_on_trial_that_is_lost_is_passed_over_and_another_is_named() {
+    let (state, store, ma) = (State::new("trial"), Store::in_memory().unwrap(), Ma::new());
+    let accounts = accounts(&store, &state);
+    let one = Authority::server("one.example");
+    accounts
+        .bootstrap(
+            &document(&[ma.account("one.example")]),
+            Overwrite::Refuse,
+            begin(&store),
+        )
+        .await
+        .unwrap();
+    let key = KeyRef::File(format!("{}.key", "00".repeat(16)));
+    let chain = ma.ca.client("device").chain_der;
+    let mut lost = credential(Role::Identity { key }, chain, 1);
+    lost.state = Standing::Trial {
+        replaces: String::new(),
+    };
+    put(&store, &[&lost]).await;
+    let shown = trust(&accounts, &state, &one).await.unwrap();
+    assert_ne!(shown.identity().unwrap().id(), lost.id);
+    lost.state = Standing::Active;
+    put(&store, &[&lost]).await;
+    accounts.forget_trust(&one);
+    let error = trust(&accounts, &state, &one).await.unwrap_err();
+    assert!(error.to_string().contains("there is no key"), "{error}");
 }

@@ -62,6 +62,7 @@ impl Rooms {
         let sessions = Sessions::new(
             objects.clone(),
             accounts.clone(),
+            keys.clone(),
             plugins.clone(),
             store.clone(),
             limits,

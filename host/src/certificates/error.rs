@@ -1,10 +1,10 @@
 //! Why a server is not believed, or does not believe the device: what happened, and what to do.
 
 use std::io;
-use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError as Rejected, Error as Tls};
 
+use crate::keys::KeyError;
 use super::verify::NoPinFits;
 
 /// What is known of a connection when something about it has to be explained.
@@ -109,15 +109,11 @@ pub enum CertificateError {
         "the device's private key does not belong to its certificate; correct the bootstrap document"
     )]
     KeyMismatch,
-    /// The key file cannot be read.
-    #[error(
-        "cannot read the device's key {path}: {source}; bootstrap the account again if the file is lost"
-    )]
-    KeyFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+    /// The key did not sign.
+    #[error("the device cannot show who it is: {source}")]
+    Signing {
+        /// Why.
+        source: KeyError,
     },
     /// Not a name that a certificate could carry.
     #[error("{name:?} is neither a DNS name nor an IP address; correct the address of the server")]

@@ -1,83 +1,142 @@
-//! What the device shows of itself: a certificate chain, and something that signs with its key.
+//! What the device shows of itself: a certificate chain, and a key that somebody else signs with.
 //!
-//! The key is behind [`IdentitySource`], so that it need not be in this process: a file today.
+//! The private key is never in this process: the handshake asks for each signature through [`Signer`].
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer, alg_id};
+use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::{SignatureAlgorithm, SignatureScheme};
 
 use super::CertificateError;
+use super::credentials::fingerprint;
+use crate::keys::{KeyError, KeyKind, KeyRef, Scheme, Signer};
 
 /// Certificates of one chain. Stops a document that has thousands of them.
 const MAX_CHAIN: usize = 10;
-/// Bytes of a private key, in PEM or DER. Stops a file that is not a key from being read into memory.
-const MAX_KEY_BYTES: u64 = 64 << 10;
 
-/// Where an identity of the device comes from.
-pub trait IdentitySource: fmt::Debug + Send + Sync {
-    /// The chain, the device's own certificate first, and the key that signs for it.
-    fn certified_key(&self) -> Arc<CertifiedKey>;
+/// Schemes, the preferred first: PSS where the server takes it, which in TLS 1.3 it must (RFC 8446 §4.2.3); the shortest
+/// hash, which every card can.
+const SCHEMES: [(SignatureScheme, Scheme); 9] = [
+    (SignatureScheme::RSA_PSS_SHA256, Scheme::RsaPssSha256),
+    (SignatureScheme::RSA_PSS_SHA384, Scheme::RsaPssSha384),
+    (SignatureScheme::RSA_PSS_SHA512, Scheme::RsaPssSha512),
+    (SignatureScheme::RSA_PKCS1_SHA256, Scheme::RsaPkcs1Sha256),
+    (SignatureScheme::RSA_PKCS1_SHA384, Scheme::RsaPkcs1Sha384),
+    (SignatureScheme::RSA_PKCS1_SHA512, Scheme::RsaPkcs1Sha512),
+    (SignatureScheme::ECDSA_NISTP256_SHA256, Scheme::EcdsaP256Sha256),
+    (SignatureScheme::ECDSA_NISTP384_SHA384, Scheme::EcdsaP384Sha384),
+    (SignatureScheme::ED25519, Scheme::Ed25519),
+];
+
+/// A certificate chain, and the key that signs for it.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: KeyRef,
+    kind: KeyKind,
+    signer: Signer,
 }
 
-/// An identity whose key lies in a file.
-pub struct FileIdentity(Arc<CertifiedKey>);
-
-impl FileIdentity {
-    /// Takes a chain (DER, the device's own certificate first) and the key in `key_file` (PEM).
-    pub fn read(chain_der: &[Vec<u8>], key_file: &Path) -> Result<Self, CertificateError> {
-        let key = read_bounded(key_file).map_err(|source| CertificateError::KeyFile {
-            path: key_file.to_owned(),
-            source,
-        })?;
-        Self::new(chain_der, &key)
-    }
-
-    /// Takes a chain (DER, the device's own certificate first) and its key (PEM or DER). Refuses a key
-    /// that does not belong to the first certificate.
-    pub fn new(chain_der: &[Vec<u8>], key: &[u8]) -> Result<Self, CertificateError> {
-        if chain_der.is_empty() || chain_der.len() > MAX_CHAIN {
-            return Err(CertificateError::Chain {
-                reason: format!(
-                    "it has {} certificates instead of 1 to {MAX_CHAIN}",
-                    chain_der.len()
-                ),
-            });
+impl Identity {
+    /// Takes a chain (DER, the device's own certificate first) and its key, whose SubjectPublicKeyInfo (DER) is
+    /// `public_key`. Refuses a key that does not belong to the first certificate.
+    pub fn new(
+        chain_der: &[Vec<u8>],
+        key: KeyRef,
+        public_key: &[u8],
+        signer: Signer,
+    ) -> Result<Self, CertificateError> {
+        let chain = chain_of(chain_der)?;
+        let own = chain.first().ok_or(CertificateError::Key)?;
+        let own = ParsedCertificate::try_from(own).map_err(|_| damaged())?;
+        if own.subject_public_key_info() != SubjectPublicKeyInfoDer::from(public_key) {
+            return Err(CertificateError::KeyMismatch);
         }
-        let chain: Vec<_> = chain_der
-            .iter()
-            .map(|der| CertificateDer::from(der.as_slice()).into_owned())
-            .collect();
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let certified =
-            CertifiedKey::from_der(chain, private_key(key)?, &provider).map_err(|e| match e {
-                rustls::Error::InconsistentKeys(_) => CertificateError::KeyMismatch,
-                rustls::Error::InvalidCertificate(_) => CertificateError::Chain {
-                    reason: "the first certificate is damaged".into(),
-                },
-                // The library's words about a key are not repeated: they could quote it.
-                _ => CertificateError::Key,
-            })?;
-        Ok(Self(Arc::new(certified)))
+        let kind = kind_of(public_key).ok_or(CertificateError::Key)?;
+        Ok(Self {
+            chain,
+            key,
+            kind,
+            signer,
+        })
+    }
+
+    /// What names the certificate: as [`super::Credential::id`].
+    pub fn id(&self) -> String {
+        let own = self.chain.first().map_or(&[][..], |own| own);
+        fingerprint(own).chars().take(16).collect()
     }
 }
 
-impl fmt::Debug for FileIdentity {
+impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("FileIdentity")
+        write!(f, "Identity({})", self.id())
     }
 }
 
-impl IdentitySource for FileIdentity {
-    fn certified_key(&self) -> Arc<CertifiedKey> {
-        self.0.clone()
+/// Refuses a chain (DER, the device's own certificate first) and a private key (PEM or DER) that are no pair or cannot
+/// be used.
+pub fn check_pair(chain_der: &[Vec<u8>], key: &[u8]) -> Result<(), CertificateError> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let pair = CertifiedKey::from_der(chain_of(chain_der)?, private_key(key)?, &provider);
+    let pair = pair.map_err(|e| match e {
+        rustls::Error::InconsistentKeys(_) => CertificateError::KeyMismatch,
+        rustls::Error::InvalidCertificate(_) => damaged(),
+        // The library's words about a key are not repeated: they could quote it.
+        _ => CertificateError::Key,
+    })?;
+    let public = pair.key.public_key().ok_or(CertificateError::Key)?;
+    kind_of(&public).map(drop).ok_or(CertificateError::Key)
+}
+
+fn chain_of(chain_der: &[Vec<u8>]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    if chain_der.is_empty() || chain_der.len() > MAX_CHAIN {
+        return Err(CertificateError::Chain {
+            reason: format!(
+                "it has {} certificates instead of 1 to {MAX_CHAIN}",
+                chain_der.len()
+            ),
+        });
     }
+    let chain = chain_der.iter();
+    Ok(chain
+        .map(|der| CertificateDer::from(der.as_slice()).into_owned())
+        .collect())
+}
+
+fn damaged() -> CertificateError {
+    CertificateError::Chain {
+        reason: "the first certificate is damaged".into(),
+    }
+}
+
+/// What kind of key a SubjectPublicKeyInfo (DER) holds, among those that sign in TLS here.
+fn kind_of(public_key: &[u8]) -> Option<KeyKind> {
+    let kinds = [
+        (alg_id::RSA_ENCRYPTION, KeyKind::Rsa),
+        (alg_id::ECDSA_P256, KeyKind::EcP256),
+        (alg_id::ECDSA_P384, KeyKind::EcP384),
+        (alg_id::ED25519, KeyKind::Ed25519),
+    ];
+    // SEQUENCE { AlgorithmIdentifier, BIT STRING }, whose own header has 2 to 4 bytes (RFC 5280 §4.1).
+    let is = |algorithm: &[u8]| {
+        let mut identifier = vec![0x30, u8::try_from(algorithm.len()).unwrap_or_default()];
+        identifier.extend_from_slice(algorithm);
+        (2..=4).any(|header| {
+            public_key
+                .get(header..)
+                .is_some_and(|rest| rest.starts_with(&identifier))
+        })
+    };
+    kinds
+        .into_iter()
+        .find_map(|(algorithm, kind)| is(algorithm.as_ref()).then_some(kind))
 }
 
 /// The certificates in `bytes`, as DER: one certificate in DER, or any number in PEM.
@@ -98,7 +157,7 @@ pub fn certificates(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CertificateError> {
         return Err(damaged("it must hold between 1 and 10 certificates"));
     }
     for der in &chain {
-        rustls::server::ParsedCertificate::try_from(&CertificateDer::from(der.as_slice()))
+        ParsedCertificate::try_from(&CertificateDer::from(der.as_slice()))
             .map_err(|_| damaged("a certificate in it is neither DER nor PEM of X.509"))?;
     }
     Ok(chain)
@@ -137,45 +196,111 @@ fn is_pem(bytes: &[u8]) -> bool {
     bytes.trim_ascii_start().starts_with(b"-----BEGIN ")
 }
 
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(MAX_KEY_BYTES)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Shows the identity when one connection's server asks for it, and remembers that it did.
+/// Shows the identity when one connection's server asks for it, and remembers that it did, and why it could not.
 #[derive(Debug)]
 pub(super) struct Presenter {
-    identity: Option<Arc<dyn IdentitySource>>,
+    identity: Option<Arc<Identity>>,
+    deadline: Instant,
     asked: AtomicBool,
+    failure: Arc<Mutex<Option<KeyError>>>,
 }
 
 impl Presenter {
-    pub(super) fn new(identity: Option<Arc<dyn IdentitySource>>) -> Self {
+    /// Signatures are waited for until `deadline`.
+    pub(super) fn new(identity: Option<Arc<Identity>>, deadline: Instant) -> Self {
         Self {
             identity,
+            deadline,
             asked: AtomicBool::new(false),
+            failure: Arc::default(),
         }
     }
 
     pub(super) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
+
+    /// Why there was no signature, where that is what went wrong: the handshake itself knows only that.
+    pub(super) fn take_failure(&self) -> Option<KeyError> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.take()
+    }
 }
 
 impl ResolvesClientCert for Presenter {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         self.asked.store(true, Ordering::Relaxed);
-        self.identity
-            .as_ref()
-            .map(|identity| identity.certified_key())
+        let identity = self.identity.clone()?;
+        let chain = identity.chain.clone();
+        let key = Elsewhere {
+            identity,
+            deadline: self.deadline,
+            failure: Arc::clone(&self.failure),
+        };
+        Some(Arc::new(CertifiedKey::new(chain, Arc::new(key))))
     }
 
     /// Always: without it rustls does not even ask, and nobody would know that the server wanted one.
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+/// The key of an identity, for one connection.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    identity: Arc<Identity>,
+    deadline: Instant,
+    failure: Arc<Mutex<Option<KeyError>>>,
+}
+
+impl SigningKey for Elsewhere {
+    fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn rustls::sign::Signer>> {
+        let (scheme, ours) = SCHEMES.into_iter().find(|(scheme, ours)| {
+            ours.key_kind() == self.identity.kind && offered.contains(scheme)
+        })?;
+        Some(Box::new(InScheme {
+            key: self.clone(),
+            scheme,
+            ours,
+        }))
+    }
+
+    fn algorithm(&self) -> SignatureAlgorithm {
+        match self.identity.kind {
+            KeyKind::Rsa => SignatureAlgorithm::RSA,
+            KeyKind::EcP256 | KeyKind::EcP384 => SignatureAlgorithm::ECDSA,
+            KeyKind::Ed25519 => SignatureAlgorithm::ED25519,
+        }
+    }
+}
+
+/// It signs in this scheme.
+#[derive(Debug)]
+struct InScheme {
+    key: Elsewhere,
+    scheme: SignatureScheme,
+    ours: Scheme,
+}
+
+impl rustls::sign::Signer for InScheme {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rustls::Error> {
+        let Elsewhere {
+            identity,
+            deadline,
+            failure,
+        } = &self.key;
+        let signed = identity
+            .signer
+            .sign(&identity.key, self.ours, message, *deadline);
+        signed.map_err(|error| {
+            let words = error.to_string();
+            *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            rustls::Error::General(words)
+        })
+    }
+
+    fn scheme(&self) -> SignatureScheme {
+        self.scheme
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod credentials;
 mod describe;
 mod error;
+mod handshake;
 mod identity;
 mod principals;
 mod proof;
@@ -28,14 +29,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::authority::Authority;
@@ -46,13 +46,14 @@ pub use clock::Clock;
 pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
 pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint, printable};
 pub use error::CertificateError;
-pub use identity::{FileIdentity, IdentitySource, certificates, private_key_pem};
+pub use identity::{Identity, certificates, check_pair, private_key_pem};
 pub use principals::{Principal, PrincipalError};
 pub use proof::{challenge, verifies};
 pub use request::{Request, RequestError, certs_only, ours};
 pub use rules::{Crl, MAX_CRL_BYTES, Rules};
 
 use error::Situation;
+use handshake::Socket;
 use identity::Presenter;
 
 /// What the device needs to talk to the servers of ONE authority: the anchors that vouch for them, and
@@ -61,7 +62,7 @@ pub struct Trust {
     authority: Authority,
     /// Everything but the presenter of the identity, which is made for each connection.
     config: ClientConfig,
-    identity: Option<Arc<dyn IdentitySource>>,
+    identity: Option<Arc<Identity>>,
 }
 
 impl Trust {
@@ -70,7 +71,7 @@ impl Trust {
     pub fn new(
         authority: Authority,
         anchors_der: &[Vec<u8>],
-        identity: Option<Arc<dyn IdentitySource>>,
+        identity: Option<Identity>,
     ) -> Result<Self, CertificateError> {
         Self::by_rules(authority, anchors_der, &Rules::default(), identity)
     }
@@ -80,7 +81,7 @@ impl Trust {
         authority: Authority,
         anchors_der: &[Vec<u8>],
         rules: &Rules,
-        identity: Option<Arc<dyn IdentitySource>>,
+        identity: Option<Identity>,
     ) -> Result<Self, CertificateError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = verify::by_anchors(anchors_der, rules, &provider)?;
@@ -98,7 +99,7 @@ impl Trust {
         Ok(Self {
             authority,
             config,
-            identity,
+            identity: identity.map(Arc::new),
         })
     }
 
@@ -110,6 +111,11 @@ impl Trust {
     /// Whether the device has a certificate to show to servers of this authority.
     pub fn has_identity(&self) -> bool {
         self.identity.is_some()
+    }
+
+    /// The certificate that the device shows.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
     }
 }
 
@@ -134,16 +140,12 @@ pub async fn connect(
         ServerName::try_from(server_name.to_owned()).map_err(|_| CertificateError::ServerName {
             name: server_name.to_owned(),
         })?;
-    let presenter = Arc::new(Presenter::new(trust.identity.clone()));
+    let until = Instant::now() + deadline;
+    let presenter = Arc::new(Presenter::new(trust.identity.clone(), until));
     let mut config = trust.config.clone();
     config.client_auth_cert_resolver = presenter.clone();
 
-    let handshake = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let outcome = tokio::time::timeout(deadline, handshake)
-        .await
-        .map_err(|_| CertificateError::TimedOut {
-            milliseconds: deadline.as_millis(),
-        })?;
+    let outcome = handshake::run(config, name, stream, until).await;
     let situation = Situation {
         server_name: server_name.to_owned(),
         asked_for_identity: presenter.was_asked(),
@@ -155,7 +157,13 @@ pub async fn connect(
             situation,
             stream,
         }),
-        Err(error) => Err(CertificateError::from_io(error, &situation)),
+        Err(error) => Err(match presenter.take_failure() {
+            Some(source) => CertificateError::Signing { source },
+            None if error.kind() == io::ErrorKind::TimedOut => CertificateError::TimedOut {
+                milliseconds: deadline.as_millis(),
+            },
+            None => CertificateError::from_io(error, &situation),
+        }),
     }
 }
 
@@ -163,7 +171,7 @@ pub async fn connect(
 pub struct Channel {
     authority: Authority,
     situation: Situation,
-    stream: TlsStream<TcpStream>,
+    stream: TlsStream<Socket>,
 }
 
 impl Channel {

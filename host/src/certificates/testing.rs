@@ -16,6 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
+use super::Identity;
+use crate::keys::{KeyRef, testing};
+
 /// A certification authority.
 pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
 
@@ -29,6 +32,15 @@ pub(crate) struct Issued {
     pub(crate) key_pem: String,
     /// The certificate in PEM.
     pub(crate) certificate_pem: String,
+}
+
+impl Issued {
+    /// As the device shows it. Its key signs on a thread of its own.
+    pub(crate) fn identity(&self) -> Identity {
+        let (signer, public) = testing::signer(&self.key_pem);
+        let key = KeyRef::File("key".into());
+        Identity::new(&self.chain_der, key, &public, signer).unwrap()
+    }
 }
 
 impl Ca {
@@ -96,11 +108,26 @@ impl Ca {
         })
     }
 
+    /// With a key of any kind.
+    pub(crate) fn client_with(&self, name: &str, key: KeyPair) -> Issued {
+        self.issue_with(name, key, |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
     pub(crate) fn issue(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Issued {
+        self.issue_with(name, KeyPair::generate().unwrap(), change)
+    }
+
+    fn issue_with(
+        &self,
+        name: &str,
+        key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.0).unwrap();
         Issued {
             chain_der: vec![certificate.der().to_vec()],

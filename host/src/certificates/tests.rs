@@ -1,24 +1,22 @@
 //! Real handshakes over real sockets: who is believed, who is not, and what the operator reads.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rcgen::KeyPair;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::testing::{Ca, Issued, serve, serve_with, validity};
 use super::*;
+use crate::keys::{CardId, CardKind, KeyRef, testing as keys};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 const BOTH: &[&rustls::SupportedProtocolVersion] = &[&TLS13, &TLS12];
 
 fn trust(anchor: &Ca, identity: Option<&Issued>) -> Trust {
-    let identity = identity.map(|issued| {
-        let identity = FileIdentity::new(&issued.chain_der, issued.key_pem.as_bytes());
-        Arc::new(identity.unwrap()) as Arc<dyn IdentitySource>
-    });
+    let identity = identity.map(Issued::identity);
     Trust::new(Authority::server("example"), &[anchor.der()], identity).unwrap()
 }
 
@@ -104,6 +102,79 @@ async fn the_device_shows_its_certificate_when_it_is_asked() {
                 .is_mutual()
         );
     }
+}
+
+/// As openssl makes them: keys of each kind that signs in TLS.
+#[tokio::test]
+async fn keys_of_every_kind_sign_in_both_versions() {
+    let (ca, devices) = (Ca::new("CA"), Ca::new("devices"));
+    for key in [
+        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256),
+        KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384),
+        KeyPair::generate_for(&rcgen::PKCS_ED25519),
+        KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048),
+    ] {
+        let issued = devices.client_with("device", key.unwrap());
+        let trust = trust(&ca, Some(&issued));
+        for versions in [&[&TLS13][..], &[&TLS12][..]] {
+            let address = serve(&ca.server("dm.example"), Some(&devices), versions).await;
+            let channel = talk(address, "dm.example", &trust).await.unwrap();
+            assert!(channel.is_mutual());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_sign_is_explained_and_not_the_alert() {
+    let (ca, devices) = (Ca::new("CA"), Ca::new("devices"));
+    let issued = devices.client("device");
+    let (signer, public) = keys::signer(&issued.key_pem);
+    let on_a_card = KeyRef::Card {
+        card: CardId {
+            kind: CardKind::Pkcs15,
+            serial: "8944".into(),
+        },
+        key: "45".into(),
+    };
+    let authority = || Authority::server("example");
+    let with = |signer| {
+        let identity = Identity::new(&issued.chain_der, on_a_card.clone(), &public, signer);
+        Trust::new(authority(), &[ca.der()], Some(identity.unwrap())).unwrap()
+    };
+    let gone = with(signer);
+    for versions in [&[&TLS13][..], &[&TLS12][..]] {
+        let address = serve(&ca.server("dm.example"), Some(&devices), versions).await;
+        let error = dial(address, "dm.example", &gone).await.unwrap_err();
+        assert!(error.to_string().contains("card 8944 is not there"), "{error}");
+    }
+    // A server that does not ask is none the wiser.
+    let address = serve(&ca.server("dm.example"), None, BOTH).await;
+    talk(address, "dm.example", &gone).await.unwrap();
+}
+
+/// The test's one runtime thread goes on while a card takes its time.
+#[tokio::test]
+async fn a_signature_that_does_not_come_keeps_nobody_else() {
+    let (ca, devices) = (Ca::new("CA"), Ca::new("devices"));
+    let issued = devices.client("device");
+    let (_, public) = keys::signer(&issued.key_pem);
+    let key = KeyRef::File("key".into());
+    let identity = Identity::new(&issued.chain_der, key, &public, keys::mute()).unwrap();
+    let mute = Trust::new(Authority::server("mute"), &[ca.der()], Some(identity)).unwrap();
+    let well = trust(&ca, Some(&issued));
+    let address = serve(&ca.server("dm.example"), Some(&devices), BOTH).await;
+    let stream = TcpStream::connect(address).await.unwrap();
+    let waits = connect(stream, "dm.example", &mute, Duration::from_secs(2));
+    let others = async {
+        for _ in 0..3 {
+            talk(address, "dm.example", &well).await.unwrap();
+        }
+        Instant::now()
+    };
+    let waits = async { (waits.await.unwrap_err(), Instant::now()) };
+    let ((error, gave_up), others_done) = tokio::join!(waits, others);
+    assert!(error.to_string().contains("did not sign in time"), "{error}");
+    assert!(others_done < gave_up);
 }
 
 #[tokio::test]
@@ -278,11 +349,15 @@ fn unusable_anchors_and_identities_are_refused_before_any_connection() {
     );
 
     let (one, two) = (ca.client("one"), ca.client("two"));
-    let pair = |chain: &[Vec<u8>], key: &[u8]| FileIdentity::new(chain, key).unwrap_err();
+    let pair = |chain: &[Vec<u8>], key: &[u8]| check_pair(chain, key).unwrap_err();
     let error = pair(&one.chain_der, two.key_pem.as_bytes());
     assert!(matches!(error, CertificateError::KeyMismatch), "{error}");
     let error = pair(&one.chain_der, b"-----BEGIN PRIVATE KEY-----\nAAAA\n");
     assert!(matches!(error, CertificateError::Key), "{error}");
+    let (signer, public) = keys::signer(&two.key_pem);
+    let key = KeyRef::File("key".into());
+    let error = Identity::new(&one.chain_der, key, &public, signer).unwrap_err();
+    assert!(matches!(error, CertificateError::KeyMismatch), "{error}");
     let error = pair(&[], one.key_pem.as_bytes());
     assert!(matches!(error, CertificateError::Chain { .. }), "{error}");
 }
@@ -312,7 +387,7 @@ fn certificates_and_keys_are_read_in_pem_and_der() {
 
     let from_der = private_key_pem(&issued.key_der).unwrap();
     assert_eq!(private_key_pem(from_der.as_bytes()).unwrap(), from_der);
-    FileIdentity::new(&issued.chain_der, from_der.as_bytes()).unwrap();
+    check_pair(&issued.chain_der, from_der.as_bytes()).unwrap();
     assert_eq!(
         from_der.replace("\r\n", "\n"),
         issued.key_pem.replace("\r\n", "\n")
@@ -323,8 +398,8 @@ fn certificates_and_keys_are_read_in_pem_and_der() {
 #[test]
 fn nothing_secret_shows() {
     let issued = Ca::new("CA").client("device-1");
-    let identity = FileIdentity::new(&issued.chain_der, issued.key_pem.as_bytes()).unwrap();
-    assert_eq!(format!("{identity:?}"), "FileIdentity");
+    let identity = issued.identity();
+    assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.id()));
     let secret = "c2VjcmV0";
     let error = private_key_pem(format!("-----BEGIN PRIVATE KEY-----\n{secret}").as_bytes());
     assert!(!format!("{:?}", error.unwrap_err()).contains(secret));

@@ -64,6 +64,8 @@ pub struct KeysStatus {
     /// Its process id, while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<u32>,
+    /// Requests that wait for it.
+    pub waiting: usize,
     /// How often it was started again because it crashed or hung.
     pub restarts: u32,
     /// What the kernel enforces on it, while it runs.
@@ -211,12 +213,21 @@ impl Keys {
         signer.clone()
     }
 
+    /// Whether a process is the keys process: it runs as the same user as the host, and is no operator.
+    pub fn is_process(&self, process: i32) -> bool {
+        let running = self.0.running.borrow();
+        running
+            .as_ref()
+            .is_some_and(|running| i32::try_from(running.id) == Ok(process))
+    }
+
     /// How it does.
     pub fn status(&self) -> KeysStatus {
         let running = self.0.running.borrow();
         let running = running.as_ref().filter(|process| !process.is_ending());
         KeysStatus {
             process: running.map(|process| process.id),
+            waiting: self.0.waiting.get(),
             restarts: self.0.restarts.get(),
             protection: running.and_then(|process| process.protection.get()),
             watches_cards: self.0.setup.watch,

@@ -36,7 +36,7 @@ pub(super) struct Files {
 }
 
 /// A private key that has been read.
-enum Key {
+pub(super) enum Key {
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
     P384(EcdsaKeyPair),
@@ -61,22 +61,7 @@ impl Files {
         scheme: Scheme,
         message: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        let random = SystemRandom::new();
-        let signed = match (self.read(name)?, scheme) {
-            (Key::Rsa(key), scheme) => {
-                let encoding = encoding(scheme).ok_or(KeyError::Scheme { scheme })?;
-                let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(encoding, &random, message, &mut signature)
-                    .map(|()| signature)
-            }
-            (Key::P256(key), Scheme::EcdsaP256Sha256)
-            | (Key::P384(key), Scheme::EcdsaP384Sha384) => key
-                .sign(&random, message)
-                .map(|signature| signature.as_ref().to_vec()),
-            (Key::Ed25519(key), Scheme::Ed25519) => Ok(key.sign(message).as_ref().to_vec()),
-            (_, scheme) => return Err(KeyError::Scheme { scheme }),
-        };
-        signed.map_err(|_| failed(name, "signing failed"))
+        self.read(name)?.sign(name, scheme, message)
     }
 
     /// SubjectPublicKeyInfo, DER.
@@ -149,7 +134,7 @@ impl Files {
 
 impl Key {
     /// PKCS#8, SEC 1 or PKCS#1.
-    fn from_pem(pem: &str) -> Option<Self> {
+    pub(super) fn from_pem(pem: &str) -> Option<Self> {
         let der = from_pem(pem)?;
         let rsa = || RsaKeyPair::from_pkcs8(&der).or_else(|_| RsaKeyPair::from_der(&der));
         let ecdsa = |curve| EcdsaKeyPair::from_private_key_der(curve, &der);
@@ -165,6 +150,31 @@ impl Key {
         }
     }
 
+    /// A signature over `message`, in the form that TLS wants; `name` is for errors.
+    pub(super) fn sign(
+        &self,
+        name: &str,
+        scheme: Scheme,
+        message: &[u8],
+    ) -> Result<Vec<u8>, KeyError> {
+        let random = SystemRandom::new();
+        let signed = match (self, scheme) {
+            (Key::Rsa(key), scheme) => {
+                let encoding = encoding(scheme).ok_or(KeyError::Scheme { scheme })?;
+                let mut signature = vec![0; key.public_modulus_len()];
+                key.sign(encoding, &random, message, &mut signature)
+                    .map(|()| signature)
+            }
+            (Key::P256(key), Scheme::EcdsaP256Sha256)
+            | (Key::P384(key), Scheme::EcdsaP384Sha384) => key
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec()),
+            (Key::Ed25519(key), Scheme::Ed25519) => Ok(key.sign(message).as_ref().to_vec()),
+            (_, scheme) => return Err(KeyError::Scheme { scheme }),
+        };
+        signed.map_err(|_| failed(name, "signing failed"))
+    }
+
     fn generate(kind: KeyKind) -> Option<Self> {
         let ecdsa = |curve| EcdsaKeyPair::generate(curve).ok();
         match kind {
@@ -176,7 +186,8 @@ impl Key {
         }
     }
 
-    fn public_key(&self) -> Option<Vec<u8>> {
+    /// SubjectPublicKeyInfo, DER.
+    pub(super) fn public_key(&self) -> Option<Vec<u8>> {
         let der: PublicKeyX509Der<'_> = match self {
             Self::Rsa(key) => key.public_key().as_der().ok()?,
             Self::P256(key) | Self::P384(key) => key.public_key().as_der().ok()?,

@@ -6,8 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use super::Signer;
-use super::files::Files;
+use super::{Keys, Signer};
+use super::files::Key;
 use super::messages::{KeyError, KeyRef};
 use super::role;
 use crate::config::Isolation;
@@ -50,15 +50,21 @@ impl Running {
     }
 }
 
-#[expect(dead_code, reason = "for the tests of the handshake")]
-/// A signer over the files in a directory.
-pub(crate) fn signer(directory: &Path) -> Signer {
-    let files = Files::open(directory.to_owned()).unwrap();
+/// A keys process for keys in files of this state directory.
+pub(crate) fn keys(state: &Path) -> Keys {
+    let config = format!("state = {state:?}\nadmin-socket = '/nowhere/admin.sock'");
+    Keys::new(&toml::from_str(&config).unwrap())
+}
+
+/// A signer with this one key (PEM), and its SubjectPublicKeyInfo. It refuses what is on a card, as if that were gone.
+pub(crate) fn signer(pem: &str) -> (Signer, Vec<u8>) {
+    let key = Key::from_pem(pem).unwrap();
+    let public = key.public_key().unwrap();
     let (signer, mut queue) = Signer::new(4);
     std::thread::spawn(move || {
         while let Some(job) = queue.blocking_recv() {
             let signed = match &job.key {
-                KeyRef::File(name) => files.sign(name, job.scheme, &job.message),
+                KeyRef::File(name) => key.sign(name, job.scheme, &job.message),
                 KeyRef::Card { card, .. } => Err(KeyError::Gone {
                     what: format!("card {}", card.serial),
                 }),
@@ -66,12 +72,17 @@ pub(crate) fn signer(directory: &Path) -> Signer {
             let _given_up = job.reply.send(signed);
         }
     });
-    signer
+    (signer, public)
 }
 
-#[expect(dead_code, reason = "for the tests of the handshake")]
-/// SubjectPublicKeyInfo of a key in a directory.
-pub(crate) fn public_key(directory: &Path, name: &str) -> Vec<u8> {
-    let files = Files::open(directory.to_owned()).unwrap();
-    files.public_key(name).unwrap()
+/// A signer that never answers.
+pub(crate) fn mute() -> Signer {
+    let (signer, mut queue) = Signer::new(4);
+    std::thread::spawn(move || {
+        let mut kept = Vec::new();
+        while let Some(job) = queue.blocking_recv() {
+            kept.push(job);
+        }
+    });
+    signer
 }

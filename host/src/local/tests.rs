@@ -42,6 +42,7 @@ impl Daemon for FakeDaemon {
             }],
             keys: KeysStatus {
                 process: Some(8),
+                waiting: 2,
                 restarts: 1,
                 protection: Some(protection),
                 watches_cards: true,

@@ -3,6 +3,7 @@
 use bailiwick_protocol::PackageError;
 
 use super::{Endpoint, EndpointError, HttpError, ReachError, Report};
+use crate::accounts::AccountError;
 use crate::authority::Authority;
 use crate::certificates::CertificateError;
 use crate::objects::ObjectError;
@@ -121,6 +122,10 @@ impl SessionError {
             Cause::Reach(error) => match error {
                 ReachError::Unreachable { .. } | ReachError::NoIdentity { .. } => true,
                 ReachError::Http(error) => is_passing(error),
+                ReachError::Certificate(CertificateError::Signing { source }) => {
+                    source.is_passing()
+                }
+                ReachError::Account(AccountError::Key(error)) => error.is_passing(),
                 ReachError::Certificate(error) => matches!(
                     error,
                     CertificateError::TimedOut { .. }

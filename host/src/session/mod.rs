@@ -41,6 +41,7 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::authority::Authority;
 use crate::config::Limits;
+use crate::keys::Keys;
 use crate::objects::Objects;
 use crate::permissions::UNKNOWN_TIME;
 use crate::plugins::Plugins;
@@ -93,11 +94,12 @@ impl Sessions {
     pub fn new(
         objects: Objects,
         accounts: Accounts,
+        keys: Keys,
         plugins: Plugins,
         store: Store,
         limits: &Limits,
     ) -> Self {
-        let reach = reach::ThroughPlugins::new(accounts, plugins, store.clone(), limits);
+        let reach = reach::ThroughPlugins::new(accounts, keys, plugins, store.clone(), limits);
         Self::over(Rc::new(reach), objects, store, limits)
     }
 

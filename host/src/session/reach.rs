@@ -12,6 +12,7 @@ use crate::accounts::{AccountError, Accounts};
 use crate::authority::Authority;
 use crate::certificates::{self, CertificateError};
 use crate::config::Limits;
+use crate::keys::Keys;
 use crate::plugins::{Bearer, Call, CallError, Operation, Output, Plugins};
 use crate::store::{Store, StoreError};
 
@@ -87,15 +88,23 @@ pub enum ReachError {
 /// Over whatever transport plug-ins dial.
 pub(super) struct ThroughPlugins {
     accounts: Accounts,
+    keys: Keys,
     plugins: Plugins,
     store: Store,
     handshake: Duration,
 }
 
 impl ThroughPlugins {
-    pub(super) fn new(accounts: Accounts, plugins: Plugins, store: Store, limits: &Limits) -> Self {
+    pub(super) fn new(
+        accounts: Accounts,
+        keys: Keys,
+        plugins: Plugins,
+        store: Store,
+        limits: &Limits,
+    ) -> Self {
         Self {
             accounts,
+            keys,
             plugins,
             store,
             handshake: limits.request(),
@@ -180,7 +189,7 @@ impl ThroughPlugins {
     }
 
     async fn open(&self, authority: &Authority, to: &Endpoint) -> Result<Reached, ReachError> {
-        let trust = self.accounts.trust(authority)?;
+        let trust = self.accounts.trust(authority, &self.keys).await?;
         let Dialled {
             stream,
             bearer,

@@ -1,6 +1,6 @@
 //! A plan is applied as a whole or not at all, once, and taken back when its card goes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bailiwick_protocol::MoItem;
 use bailiwick_protocol::bootstrap::TrspAuth;
@@ -10,7 +10,7 @@ use super::*;
 use crate::accounts::{AccountError, Suspended};
 use crate::certificates::State;
 use crate::config::OnRemoval;
-use crate::keys::Shelf;
+use crate::keys::{Shelf, testing};
 use crate::objects::testing::{MOID, Scene, tree};
 use crate::provisioning::Line;
 use crate::store::faults::{Fault, FaultSwitch, Faulty, Memory};
@@ -124,7 +124,8 @@ async fn what_a_card_gave_rests_while_it_is_away() {
     assert_eq!(gone.at_rest, [north()].into());
     let account = device.accounts.get(&north()).unwrap().unwrap();
     assert_eq!(account.suspended, Some(Suspended::CardAway));
-    let error = device.accounts.trust(&north()).unwrap_err();
+    let keys = testing::keys(Path::new("/nowhere"));
+    let error = device.accounts.trust(&north(), &keys).await.unwrap_err();
     assert!(matches!(error, AccountError::Suspended { .. }), "{error}");
     assert!(error.to_string().contains("insert it"), "{error}");
     let credentials = device.provisioning.credentials().unwrap();

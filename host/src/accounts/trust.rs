@@ -1,0 +1,160 @@
+//! Whom an authority's servers have to be, and what the device shows them: the account's own, and what was provisioned.
+
+use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::{Account, AccountError, Accounts, IdentityRef};
+use crate::authority::Authority;
+use crate::certificates::{Credential, Identity, Purpose, Role, State, Trust};
+use crate::keys::{KeyRef, Keys};
+use crate::store::StoreError;
+
+/// What has been made of accounts and credentials.
+#[derive(Default)]
+pub(super) struct Trusts {
+    /// Made when an authority is first talked to, forgotten when something that it is made of changes.
+    made: RefCell<BTreeMap<Authority, Rc<Trust>>>,
+    /// Identities on trial with which a session has failed, by [`Credential::id`]. Until the next start.
+    aside: RefCell<BTreeSet<(Authority, String)>>,
+    /// Counts what is forgotten, so that nothing is kept that was made of what has changed meanwhile.
+    changes: Cell<u64>,
+}
+
+impl Accounts {
+    /// What the device needs to talk to the servers of an authority.
+    ///
+    /// Servers chain to the account's own anchors or to provisioned ones. The device shows the newest provisioned
+    /// identity, one on trial before others, else the account's own. What is suspended or has another purpose than
+    /// sessions does not count.
+    pub async fn trust(&self, authority: &Authority, keys: &Keys) -> Result<Rc<Trust>, AccountError> {
+        let trusts = &self.inner.trusts;
+        if let Some(known) = trusts.made.borrow().get(authority) {
+            return Ok(known.clone());
+        }
+        let account = self.get(authority)?.ok_or_else(|| AccountError::Unknown {
+            authority: authority.clone(),
+        })?;
+        if let Some(why) = account.suspended {
+            return Err(AccountError::Suspended {
+                authority: authority.clone(),
+                why,
+            });
+        }
+        let changes = trusts.changes.get();
+        let credentials = self.for_sessions(authority)?;
+        let identity = self.identity(&account, &credentials, keys).await?;
+        let anchors = anchors(&account, &credentials);
+        let rules = self.rules(authority, &account.services)?;
+        let trust = Rc::new(Trust::by_rules(
+            authority.clone(),
+            &anchors,
+            &rules,
+            identity,
+        )?);
+        if trusts.changes.get() == changes {
+            let mut made = trusts.made.borrow_mut();
+            made.insert(authority.clone(), trust.clone());
+        }
+        Ok(trust)
+    }
+
+    /// What the servers of an account chain to, DER: its own anchors, and those that were provisioned.
+    pub(super) fn anchors(&self, account: &Account) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(anchors(account, &self.for_sessions(&account.authority)?))
+    }
+
+    /// What was provisioned for sessions with an authority, and counts.
+    fn for_sessions(&self, authority: &Authority) -> Result<Vec<Credential>, StoreError> {
+        let mut credentials = Credential::of(&self.inner.store.begin(), authority)?;
+        credentials.retain(|credential| {
+            credential.state != State::Suspended
+                && credential.purposes.contains(&Purpose::Sessions)
+        });
+        Ok(credentials)
+    }
+
+    /// Something that the trust of an authority is made of has changed.
+    pub fn forget_trust(&self, authority: &Authority) {
+        let trusts = &self.inner.trusts;
+        trusts.changes.set(trusts.changes.get() + 1);
+        trusts.made.borrow_mut().remove(authority);
+    }
+
+    /// A session with the identity on trial `id` ([`Credential::id`]) has failed: the one that it is to replace is
+    /// shown again, until the next start of the daemon.
+    pub fn set_aside(&self, authority: &Authority, id: &str) {
+        let aside = (authority.clone(), id.to_owned());
+        self.inner.trusts.aside.borrow_mut().insert(aside);
+        self.forget_trust(authority);
+    }
+
+    async fn identity(
+        &self,
+        account: &Account,
+        credentials: &[Credential],
+        keys: &Keys,
+    ) -> Result<Option<Identity>, AccountError> {
+        let mut identities: Vec<_> = credentials
+            .iter()
+            .filter_map(|credential| match &credential.role {
+                Role::Identity { key } => Some((credential, key)),
+                _ => None,
+            })
+            .collect();
+        identities.sort_by_key(|(credential, _)| Reverse((credential.added, &credential.id)));
+        for (credential, key) in &identities {
+            if !self.is_on_trial(credential) {
+                continue;
+            }
+            match make(&credential.chain_der, key, keys).await {
+                Ok(identity) => return Ok(Some(identity)),
+                Err(error) => {
+                    let (authority, id) = (&account.authority, &credential.id);
+                    tracing::warn!(%authority, %id, "an identity on trial cannot be used: {error}");
+                }
+            }
+        }
+        let newest = identities
+            .iter()
+            .find(|(credential, _)| credential.state == State::Active);
+        match (newest, &account.identity) {
+            (Some((credential, key)), _) => Ok(Some(make(&credential.chain_der, key, keys).await?)),
+            (None, IdentityRef::None) => Ok(None),
+            (None, IdentityRef::File { chain_der, key }) => {
+                let key = KeyRef::File(key.clone().into());
+                Ok(Some(make(chain_der, &key, keys).await?))
+            }
+        }
+    }
+
+    fn is_on_trial(&self, credential: &Credential) -> bool {
+        let name = (credential.authority.clone(), credential.id.clone());
+        matches!(credential.state, State::Trial { .. })
+            && !self.inner.trusts.aside.borrow().contains(&name)
+    }
+}
+
+async fn make(
+    chain_der: &[Vec<u8>],
+    key: &KeyRef,
+    keys: &Keys,
+) -> Result<Identity, AccountError> {
+    let public = keys.public_key(key).await?;
+    let identity = Identity::new(chain_der, key.clone(), &public, keys.signer())?;
+    Ok(identity)
+}
+
+/// The account's own, and those that were provisioned.
+fn anchors(account: &Account, credentials: &[Credential]) -> Vec<Vec<u8>> {
+    let mut anchors = account.anchors_der.clone();
+    for credential in credentials {
+        if credential.role == Role::Anchor {
+            anchors.extend(credential.chain_der.first().cloned());
+        }
+    }
+    anchors.sort();
+    anchors.dedup();
+    anchors
+}
