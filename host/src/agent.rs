@@ -2,6 +2,7 @@
 
 mod notify;
 mod plan;
+mod renewal;
 mod rooms;
 mod start;
 mod status;
@@ -28,6 +29,7 @@ use crate::session::{Reason, Report, SessionError};
 pub use start::{AgentError, compile, run};
 
 use plan::{Plans, Urgency};
+use renewal::{Outcome, Renewals};
 use rooms::{Door, Rooms};
 
 /// Connections at the admin socket. Stops a peer that opens them without end.
@@ -55,6 +57,8 @@ enum Event {
     Wanted(Authority, oneshot::Sender<Held>),
     /// A session has ended.
     Ended(Authority, Ended),
+    /// An identity was renewed: a session decides about it.
+    Renewed(Authority),
     /// The time has come for a session that has to be held.
     Due,
 }
@@ -64,6 +68,8 @@ enum Event {
 struct Ended {
     held: Held,
     worth_retrying: bool,
+    /// What it says about the identity that was shown.
+    outcome: Outcome,
 }
 
 /// The daemon while it runs.
@@ -77,6 +83,7 @@ struct Agent {
     /// For everybody who has something to tell.
     tell: mpsc::Sender<Event>,
     plans: Rc<RefCell<Plans>>,
+    renewals: Rc<Renewals>,
     connections: usize,
 }
 
@@ -134,6 +141,7 @@ impl Agent {
             }
             Event::Disconnected => self.connections = self.connections.saturating_sub(1),
             Event::Bootstrapped(authorities) => {
+                self.renewals.look_again();
                 let mut plans = self.plans.borrow_mut();
                 for authority in authorities {
                     plans.want(
@@ -144,6 +152,12 @@ impl Agent {
                     );
                 }
             }
+            Event::Renewed(authority) => {
+                let (reason, urgency) = (Reason::ClientInitiated, Urgency::UntilHeld);
+                self.plans
+                    .borrow_mut()
+                    .want(authority, reason, urgency, now);
+            }
             Event::Wanted(authority, waiting) => {
                 self.plans.borrow_mut().want_now(authority, waiting, now);
             }
@@ -151,6 +165,7 @@ impl Agent {
                 let Ended {
                     held,
                     worth_retrying,
+                    outcome: _,
                 } = ended;
                 self.plans
                     .borrow_mut()
@@ -169,6 +184,7 @@ impl Agent {
                 return;
             };
             let (sessions, tell) = (self.rooms.sessions.clone(), self.tell.clone());
+            let renewals = Rc::clone(&self.renewals);
             spawn_local(async move {
                 let with = authority.clone();
                 let session = spawn_local(async move { sessions.run(&with, reason).await });
@@ -178,8 +194,10 @@ impl Agent {
                     Err(_) => Ended {
                         held: Err("the session crashed".into()),
                         worth_retrying: false,
+                        outcome: Outcome::NotReached,
                     },
                 };
+                renewals.session_ended(&authority, ended.outcome).await;
                 // The daemon stops: nobody plans any more.
                 let _stopped = tell.send(Event::Ended(authority, ended)).await;
             });
@@ -209,6 +227,7 @@ impl Agent {
         let door = Door {
             tell: self.tell.clone(),
             plans: self.plans.clone(),
+            renewals: self.renewals.clone(),
             rooms: self.rooms.clone(),
         };
         let (admin, tell) = (self.rooms.admin(door), self.tell.clone());
@@ -263,9 +282,14 @@ fn ended(outcome: Result<Report, SessionError>) -> Ended {
         Ok(report) => Ended {
             held: Ok(told(&report)),
             worth_retrying: false,
+            outcome: Outcome::Worked,
         },
         Err(error) => Ended {
             worth_retrying: error.is_worth_retrying(),
+            outcome: match error.has_reached() {
+                true => Outcome::Failed,
+                false => Outcome::NotReached,
+            },
             held: match &error.report {
                 Some(report) => Ok(told(report)),
                 None => Err(error.to_string()),

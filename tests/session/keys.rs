@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use bailiwick_tests::cannot_run;
 use bailiwick_tests::daemon::pause;
 use bailiwick_tests::device::Setup;
-use bailiwick_tests::cannot_run;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -71,7 +71,9 @@ fn a_keys_process_that_crashes_or_hangs_in_a_handshake_costs_that_session() {
         signal(stopped, Signal::STOP);
         let admin = world.device.admin();
         let north = std::thread::spawn(move || admin.session("north"));
-        await_until("north waits for a signature", || keys(&world)["waiting"] == 1);
+        await_until("north waits for a signature", || {
+            keys(&world)["waiting"] == 1
+        });
         if crash {
             signal(stopped, Signal::KILL);
         }
@@ -121,7 +123,10 @@ fn the_host_opens_no_key_for_a_session() {
     assert!(!opened.is_empty(), "the key was read");
     for line in opened {
         let thread = line.split_whitespace().next().unwrap();
-        assert!(threads.iter().any(|known| known == thread), "{line}: {threads:?}");
+        assert!(
+            threads.iter().any(|known| known == thread),
+            "{line}: {threads:?}"
+        );
     }
 }
 

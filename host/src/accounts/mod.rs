@@ -8,6 +8,7 @@ mod alerts;
 mod bootstrap;
 mod change;
 mod error;
+mod identity;
 mod secrets;
 mod services;
 mod trust;
@@ -26,7 +27,7 @@ use tokio::sync::Mutex;
 use bailiwick_protocol::bootstrap::DMACC_MOID;
 
 use crate::authority::{Authority, Instance};
-use crate::certificates::{Clock, Credential, Origin, Role};
+use crate::certificates::{Clock, Credential, Origin, Pending, Role};
 use crate::keys::KeyRef;
 use crate::permissions::Permissions;
 use crate::plugins::AccountView;
@@ -38,6 +39,7 @@ pub use bootstrap::{
 };
 pub use change::Changing;
 pub use error::{AccountError, BootstrapError};
+pub use identity::Shown;
 pub use secrets::SecretName;
 
 use secrets::Secrets;
@@ -271,16 +273,21 @@ impl Accounts {
         Ok(())
     }
 
-    /// An enrolment that lost power before its commit leaves a key that no certificate refers to.
+    /// An enrolment that lost power leaves a key that neither a certificate nor a request refers to.
     fn remove_orphaned_keys(&self) -> Result<(), AccountError> {
         let credentials = Credential::all(&self.inner.store.begin())?;
-        let made = credentials.into_iter().filter_map(|credential| match credential.role {
-            Role::Identity {
-                key: KeyRef::File(name),
-            } => Some(name),
-            _ => None,
+        let made = credentials
+            .into_iter()
+            .filter_map(|credential| match credential.role {
+                Role::Identity { key } => Some(key),
+                _ => None,
+            });
+        let under_way = Pending::keys(&self.inner.store)?;
+        let names = made.chain(under_way).filter_map(|key| match key {
+            KeyRef::File(name) => Some(name),
+            KeyRef::Card { .. } => None,
         });
-        self.inner.secrets.remove_made_but(&made.collect())?;
+        self.inner.secrets.remove_made_but(&names.collect())?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AccountError, Accounts, Services};
 use crate::authority::Authority;
-use crate::certificates::{Clock, Crl, Rules};
+use crate::certificates::{Clock, Crl, Pending, Rules};
 use crate::store::{Store, StoreError, Table, Transaction, tables};
 
 /// Where the floor of the clock is kept.
@@ -108,6 +108,7 @@ pub(super) fn floor_of(store: &Store) -> Result<u64, StoreError> {
 /// What was fetched goes with the account.
 pub(super) fn forget(tx: &Transaction, authority: &Authority) {
     tx.delete(Table::Meta, &key(authority));
+    Pending::forget_all(tx, authority);
 }
 
 fn key(authority: &Authority) -> String {

@@ -13,10 +13,10 @@ use bailiwick_protocol::bootstrap::{
 use tokio::task::LocalSet;
 
 use super::*;
+use crate::certificates::fingerprint;
 use crate::certificates::testing::{Ca, Issued};
 use crate::certificates::{Purpose, State as Standing, Trust};
 use crate::keys::{KeyError, testing};
-use crate::certificates::fingerprint;
 use crate::store::faults::Memory;
 use crate::store::{Backend, Batch, Rows, StoreError, Transaction};
 

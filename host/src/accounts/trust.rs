@@ -28,7 +28,11 @@ impl Accounts {
     /// Servers chain to the account's own anchors or to provisioned ones. The device shows the newest provisioned
     /// identity, one on trial before others, else the account's own. What is suspended or has another purpose than
     /// sessions does not count.
-    pub async fn trust(&self, authority: &Authority, keys: &Keys) -> Result<Rc<Trust>, AccountError> {
+    pub async fn trust(
+        &self,
+        authority: &Authority,
+        keys: &Keys,
+    ) -> Result<Rc<Trust>, AccountError> {
         let trusts = &self.inner.trusts;
         if let Some(known) = trusts.made.borrow().get(authority) {
             return Ok(known.clone());
@@ -66,11 +70,13 @@ impl Accounts {
     }
 
     /// What was provisioned for sessions with an authority, and counts.
-    fn for_sessions(&self, authority: &Authority) -> Result<Vec<Credential>, StoreError> {
+    pub(super) fn for_sessions(
+        &self,
+        authority: &Authority,
+    ) -> Result<Vec<Credential>, StoreError> {
         let mut credentials = Credential::of(&self.inner.store.begin(), authority)?;
         credentials.retain(|credential| {
-            credential.state != State::Suspended
-                && credential.purposes.contains(&Purpose::Sessions)
+            credential.state != State::Suspended && credential.purposes.contains(&Purpose::Sessions)
         });
         Ok(credentials)
     }
@@ -88,6 +94,20 @@ impl Accounts {
         let aside = (authority.clone(), id.to_owned());
         self.inner.trusts.aside.borrow_mut().insert(aside);
         self.forget_trust(authority);
+    }
+
+    /// As if [`Self::set_aside`] had not been called.
+    pub fn try_again(&self, authority: &Authority, id: &str) {
+        let aside = (authority.clone(), id.to_owned());
+        self.inner.trusts.aside.borrow_mut().remove(&aside);
+        self.forget_trust(authority);
+    }
+
+    /// The [`Credential::id`] of what sessions with an authority show; `None`: nothing, or something has changed since
+    /// the last one began.
+    pub fn last_shown(&self, authority: &Authority) -> Option<String> {
+        let made = self.inner.trusts.made.borrow();
+        Some(made.get(authority)?.identity()?.id())
     }
 
     async fn identity(
@@ -136,11 +156,7 @@ impl Accounts {
     }
 }
 
-async fn make(
-    chain_der: &[Vec<u8>],
-    key: &KeyRef,
-    keys: &Keys,
-) -> Result<Identity, AccountError> {
+async fn make(chain_der: &[Vec<u8>], key: &KeyRef, keys: &Keys) -> Result<Identity, AccountError> {
     let public = keys.public_key(key).await?;
     let identity = Identity::new(chain_der, key.clone(), &public, keys.signer())?;
     Ok(identity)

@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
 use super::plan::Plans;
+use super::renewal::Renewals;
 use super::start::AgentError;
 use super::{Event, status};
 use crate::accounts::{Accounts, Bootstrapped, Change};
@@ -100,6 +101,7 @@ impl Rooms {
 pub(super) struct Door {
     pub(super) tell: mpsc::Sender<Event>,
     pub(super) plans: Rc<RefCell<Plans>>,
+    pub(super) renewals: Rc<Renewals>,
     pub(super) rooms: Rooms,
 }
 
@@ -119,6 +121,11 @@ impl Daemon for Door {
         let told = told.map(|done| done.account.authority.clone()).collect();
         // A daemon that stops tells them after its next start: their alerts are in the store.
         let _stopped = self.tell.send(Event::Bootstrapped(told)).await;
+    }
+
+    async fn renew(&self, authority: &Authority, id: Option<&str>) -> Result<String, String> {
+        let renewed = self.renewals.renew(authority, id).await;
+        renewed.map_err(|error| error.to_string())
     }
 
     async fn session(&self, authority: &Authority) -> Held {

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::plan::{Plans, Urgency};
+use super::renewal::Renewals;
 use super::rooms::{NoServices, Rooms};
 use super::{Agent, EVENTS, notify};
 use crate::accounts::AccountError;
@@ -137,7 +138,9 @@ impl Agent {
         let mut plans = Plans::new(&rooms.config.limits, random);
         recover(&rooms, &mut plans).await?;
         let plans = Rc::new(plans.into());
+        let renewals = Renewals::start(rooms.clone(), tell.clone());
         Ok(Self {
+            renewals,
             rooms,
             socket,
             apps_socket,

@@ -4,8 +4,8 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError as Rejected, Error as Tls};
 
-use crate::keys::KeyError;
 use super::verify::NoPinFits;
+use crate::keys::KeyError;
 
 /// What is known of a connection when something about it has to be explained.
 #[derive(Clone, Debug)]

@@ -30,8 +30,14 @@ const SCHEMES: [(SignatureScheme, Scheme); 9] = [
     (SignatureScheme::RSA_PKCS1_SHA256, Scheme::RsaPkcs1Sha256),
     (SignatureScheme::RSA_PKCS1_SHA384, Scheme::RsaPkcs1Sha384),
     (SignatureScheme::RSA_PKCS1_SHA512, Scheme::RsaPkcs1Sha512),
-    (SignatureScheme::ECDSA_NISTP256_SHA256, Scheme::EcdsaP256Sha256),
-    (SignatureScheme::ECDSA_NISTP384_SHA384, Scheme::EcdsaP384Sha384),
+    (
+        SignatureScheme::ECDSA_NISTP256_SHA256,
+        Scheme::EcdsaP256Sha256,
+    ),
+    (
+        SignatureScheme::ECDSA_NISTP384_SHA384,
+        Scheme::EcdsaP384Sha384,
+    ),
     (SignatureScheme::ED25519, Scheme::Ed25519),
 ];
 

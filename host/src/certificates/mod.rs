@@ -13,6 +13,7 @@ mod describe;
 mod error;
 mod handshake;
 mod identity;
+mod pending;
 mod principals;
 mod proof;
 mod request;
@@ -47,6 +48,7 @@ pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, 
 pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint, printable};
 pub use error::CertificateError;
 pub use identity::{Identity, certificates, check_pair, private_key_pem};
+pub use pending::{Asked, Pending};
 pub use principals::{Principal, PrincipalError};
 pub use proof::{challenge, verifies};
 pub use request::{Request, RequestError, certs_only, ours};

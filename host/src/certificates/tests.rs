@@ -145,7 +145,10 @@ async fn a_key_that_does_not_sign_is_explained_and_not_the_alert() {
     for versions in [&[&TLS13][..], &[&TLS12][..]] {
         let address = serve(&ca.server("dm.example"), Some(&devices), versions).await;
         let error = dial(address, "dm.example", &gone).await.unwrap_err();
-        assert!(error.to_string().contains("card 8944 is not there"), "{error}");
+        assert!(
+            error.to_string().contains("card 8944 is not there"),
+            "{error}"
+        );
     }
     // A server that does not ask is none the wiser.
     let address = serve(&ca.server("dm.example"), None, BOTH).await;
@@ -173,7 +176,10 @@ async fn a_signature_that_does_not_come_keeps_nobody_else() {
     };
     let waits = async { (waits.await.unwrap_err(), Instant::now()) };
     let ((error, gave_up), others_done) = tokio::join!(waits, others);
-    assert!(error.to_string().contains("did not sign in time"), "{error}");
+    assert!(
+        error.to_string().contains("did not sign in time"),
+        "{error}"
+    );
     assert!(others_done < gave_up);
 }
 
@@ -399,7 +405,10 @@ fn certificates_and_keys_are_read_in_pem_and_der() {
 fn nothing_secret_shows() {
     let issued = Ca::new("CA").client("device-1");
     let identity = issued.identity();
-    assert_eq!(format!("{identity:?}"), format!("Identity({})", identity.id()));
+    assert_eq!(
+        format!("{identity:?}"),
+        format!("Identity({})", identity.id())
+    );
     let secret = "c2VjcmV0";
     let error = private_key_pem(format!("-----BEGIN PRIVATE KEY-----\n{secret}").as_bytes());
     assert!(!format!("{:?}", error.unwrap_err()).contains(secret));

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread::JoinHandle;
 
-use super::{Keys, Signer};
 use super::files::Key;
 use super::messages::{KeyError, KeyRef};
 use super::role;
+use super::{Keys, Signer};
 use crate::config::Isolation;
 use crate::isolation::{Enforcement, Protection};
 

@@ -37,6 +37,12 @@ pub trait Daemon {
     fn bootstrapped(&self, accounts: &[Bootstrapped]) -> impl Future<Output = ()>;
     /// Holds a session and waits for its end.
     fn session(&self, authority: &Authority) -> impl Future<Output = Held>;
+    /// Renews what the device shows to an authority's servers; the id of the new certificate, or why there is none.
+    fn renew(
+        &self,
+        authority: &Authority,
+        id: Option<&str>,
+    ) -> impl Future<Output = Result<String, String>>;
 }
 
 /// The interface over the rooms that it shows.
@@ -108,6 +114,14 @@ struct Session {
     authority: String,
 }
 
+/// Parameters of `RenewCertificate`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenewCertificate {
+    authority: String,
+    id: Option<String>,
+}
+
 impl<D: Daemon> Admin<D> {
     async fn admin(
         &self,
@@ -134,6 +148,12 @@ impl<D: Daemon> Admin<D> {
             "Explain" => self.explain(read(parameters)?).await,
             "Bootstrap" => self.bootstrap(read(parameters)?).await,
             "Session" => self.session(read(parameters)?).await,
+            "RenewCertificate" => {
+                let RenewCertificate { authority, id } = read(parameters)?;
+                let authority = Authority::server(&authority);
+                let renewed = self.daemon.renew(&authority, id.as_deref()).await;
+                Ok(json!({ "certificate": renewed.map_err(failed)? }))
+            }
             _ => Err(Fault::method_not_found(full_name)),
         }
     }

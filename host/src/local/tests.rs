@@ -85,6 +85,13 @@ impl Daemon for FakeDaemon {
         self.0.borrow_mut().extend(names);
     }
 
+    async fn renew(&self, authority: &Authority, _: Option<&str>) -> Result<String, String> {
+        match authority.as_str() {
+            "north" => Ok("0123456789abcdef".into()),
+            _ => Err("there is no such account; make one".into()),
+        }
+    }
+
     async fn session(&self, authority: &Authority) -> Held {
         match authority.as_str() {
             "north" => Ok((true, json!({ "packages": [] }), "a story".into())),
@@ -219,6 +226,7 @@ fn every_method_of_the_interface_answers_as_it_says() {
             }
             "Bootstrap" => json!({ "document": "[]" }),
             "Session" => json!({ "authority": "north" }),
+            "RenewCertificate" => json!({ "authority": "north", "id": null }),
             _ => json!({}),
         };
         for method in bench.idl.methods.keys() {

@@ -112,6 +112,23 @@ impl SessionError {
         }
     }
 
+    /// Whether a server was reached, so that the end of the session tells something about who is shown to it.
+    pub fn has_reached(&self) -> bool {
+        match &self.cause {
+            Cause::Reach(error) => matches!(
+                error,
+                ReachError::Certificate(CertificateError::IdentityRefused { .. })
+                    | ReachError::Certificate(CertificateError::Closed { .. })
+                    | ReachError::Http(_)
+            ),
+            Cause::Unanswered { .. }
+            | Cause::Refused { .. }
+            | Cause::NotAPackage { .. }
+            | Cause::Unreadable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same session may succeed a little later without anybody doing anything: no connection, no
     /// answer in time, another session running. A refusal by the server is final (OMA DM 2.0 §5.2), and so is
     /// everything that somebody must correct first.

@@ -5,6 +5,7 @@
 //!  mod        who may run a session, what outlives it, how it ends
 //!  talk       the package loop ─▶ commands (a function each) ─▶ objects
 //!  transfer   HGET, HPUT, HPOST
+//!  enrol      certificates and revocation lists, over connections of their own
 //!  reach      transport plug-in dials ─▶ TLS ─▶ http
 //! ```
 
@@ -13,6 +14,7 @@ mod alerts;
 mod commands;
 mod cookies;
 mod endpoint;
+mod enrol;
 mod error;
 mod http;
 mod reach;
@@ -49,6 +51,7 @@ use crate::store::{Store, StoreError};
 
 pub use alerts::raise_alert;
 pub use endpoint::{Endpoint, EndpointError};
+pub use enrol::{Enrol, EnrolError};
 pub use error::{Cause, SessionError};
 pub use http::{Connection, HttpError};
 pub use reach::{Connecting, Reach, ReachError, Reached};

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use tracing::debug;
 
-use super::{Connection, Endpoint, HttpError};
+use super::{Connection, Endpoint, HttpError, unix_now};
 use crate::accounts::{AccountError, Accounts};
 use crate::authority::Authority;
 use crate::certificates::{self, CertificateError};
 use crate::config::Limits;
 use crate::keys::Keys;
+use crate::permissions::UNKNOWN_TIME;
 use crate::plugins::{Bearer, Call, CallError, Operation, Output, Plugins};
 use crate::store::{Store, StoreError};
 
@@ -28,6 +29,11 @@ pub trait Reach {
     fn server_uri(&self, authority: &Authority) -> Result<String, ReachError>;
     /// What `OMADM-DevID` says.
     fn device_id(&self) -> Connecting<'_, String>;
+    /// What time it is, Unix time in seconds; [`UNKNOWN_TIME`] where the clock is set back: every temporary grant has
+    /// then ended.
+    fn now(&self) -> u64 {
+        unix_now()
+    }
     /// An encrypted connection to a server that has proved to be one of the authority's.
     fn connect<'a>(&'a self, authority: &'a Authority, to: &'a Endpoint)
     -> Connecting<'a, Reached>;
@@ -209,6 +215,14 @@ impl ThroughPlugins {
 }
 
 impl Reach for ThroughPlugins {
+    fn now(&self) -> u64 {
+        let clock = self.accounts.clock();
+        match clock.is_plausible() {
+            true => clock.now(),
+            false => UNKNOWN_TIME,
+        }
+    }
+
     fn server_uri(&self, authority: &Authority) -> Result<String, ReachError> {
         let account = self.accounts.get(authority)?;
         let no_account = || ReachError::NoAccount {

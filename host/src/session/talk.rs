@@ -19,7 +19,7 @@ use super::http::{Answer, Bounds, Outgoing};
 use super::report::{ConnectionReport, PackageReport};
 use super::{
     COMMANDS, Cause, Connection, Endpoint, HttpError, Inner, Reason, Report, accept, commands,
-    record, unix_now,
+    record,
 };
 use crate::authority::Authority;
 use crate::objects::Request;
@@ -79,7 +79,7 @@ impl Talk {
     pub(super) fn begin(&self) -> Request {
         self.inner
             .objects
-            .begin(&self.authority, self.bearer, unix_now())
+            .begin(&self.authority, self.bearer, self.inner.reach.now())
     }
 
     /// Runs the session until the server says END.

@@ -238,6 +238,7 @@ impl Authority {
 
     fn account(&self, device: &Device, srv_uri: String, ca: &Ca, identity: &Identity) -> Account {
         Account {
+            est_uri: est_uri(&srv_uri),
             srv_id: self.settings.srv_id.clone(),
             srv_uri,
             name: self.settings.name.clone(),
@@ -296,6 +297,12 @@ impl Authority {
     pub(super) fn certificate_path(&self, fingerprint: &str) -> PathBuf {
         self.dir.join("certificates").join(fingerprint)
     }
+}
+
+/// The EST service beside the DM server.
+fn est_uri(srv_uri: &str) -> Option<String> {
+    let parsed: hyper::Uri = srv_uri.parse().ok()?;
+    Some(format!("https://{}/.well-known/est", parsed.authority()?))
 }
 
 /// True if a certificate for `known`, which may begin with `*.`, is good for `host`.
