@@ -28,7 +28,7 @@ use crate::{cannot_run, program, root};
 
 mod content;
 
-pub use content::{Content, Key, Root};
+pub use content::{Content, Key, Public, Root};
 
 const PCSCD: &str = "/usr/sbin/pcscd";
 const DRIVER: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";

@@ -4,6 +4,9 @@
 pub mod card;
 pub mod daemon;
 pub mod device;
+pub mod documented;
+pub mod hsm;
+pub mod piv;
 pub mod runner;
 
 use std::io::Write;

@@ -114,7 +114,7 @@ fn mgf1<'a>(algorithm: &'static Algorithm, seed: &'a [u8]) -> impl Iterator<Item
 /// ECDSA's `r` and `s`, each half of `raw`, as the DER that TLS wants; `None` if they are no such pair.
 pub(super) fn ecdsa_der(raw: &[u8]) -> Option<Vec<u8>> {
     // Two numbers of P-521 at most: every length below fits into one or two octets.
-    if raw.is_empty() || raw.len() % 2 != 0 || raw.len() > 132 {
+    if raw.is_empty() || !raw.len().is_multiple_of(2) || raw.len() > 132 {
         return None;
     }
     let (r, s) = raw.split_at(raw.len() / 2);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
+    PublicKeyData, SignatureAlgorithm,
 };
 
 /// A CA.
@@ -45,7 +46,7 @@ impl Root {
     }
 
     /// A certificate for a client with this key, DER.
-    pub fn issue(&self, name: &str, key: &KeyPair) -> Vec<u8> {
+    pub fn issue(&self, name: &str, key: &impl PublicKeyData) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -53,6 +54,42 @@ impl Root {
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(key, &self.issuer);
         certificate.expect("a certificate").der().to_vec()
+    }
+}
+
+/// A public key whose private half is on a card or in a token.
+pub struct Public {
+    algorithm: &'static SignatureAlgorithm,
+    key: Vec<u8>,
+}
+
+impl Public {
+    /// Takes its SubjectPublicKeyInfo, DER: RSA of 2048 bits, P-256 or P-384.
+    ///
+    /// # Panics
+    ///
+    /// On another.
+    pub fn new(spki: &[u8]) -> Self {
+        // Where the key itself begins in each.
+        let (algorithm, begin) = match spki.len() {
+            91 => (&PKCS_ECDSA_P256_SHA256, 26),
+            120 => (&PKCS_ECDSA_P384_SHA384, 23),
+            _ => (&PKCS_RSA_SHA256, 24),
+        };
+        let key = spki[begin..].to_vec();
+        let public = Self { algorithm, key };
+        assert_eq!(public.subject_public_key_info(), spki, "an unusual key");
+        public
+    }
+}
+
+impl PublicKeyData for Public {
+    fn der_bytes(&self) -> &[u8] {
+        &self.key
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        self.algorithm
     }
 }
 
