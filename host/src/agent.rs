@@ -24,6 +24,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::authority::Authority;
 use crate::local::{self, FrameLimits, Held, Socket};
+use crate::provisioning::Applied;
 use crate::session::{Reason, Report, SessionError};
 
 pub use start::{AgentError, compile, run};
@@ -59,6 +60,8 @@ enum Event {
     Ended(Authority, Ended),
     /// An identity was renewed: a session decides about it.
     Renewed(Authority),
+    /// A card came or went, or the operator took something back: accounts are new, rest, or count again.
+    Provisioned(Applied),
     /// The time has come for a session that has to be held.
     Due,
 }
@@ -80,6 +83,7 @@ struct Agent {
     apps_socket: Option<Socket>,
     stop: [(&'static str, Signal); 2],
     events: mpsc::Receiver<Event>,
+    provisioned: mpsc::Receiver<Applied>,
     /// For everybody who has something to tell.
     tell: mpsc::Sender<Event>,
     plans: Rc<RefCell<Plans>>,
@@ -125,6 +129,7 @@ impl Agent {
             _ = interrupt.recv() => Event::Stop(first),
             _ = terminate.recv() => Event::Stop(second),
             Some(event) = self.events.recv() => event,
+            Some(applied) = self.provisioned.recv() => Event::Provisioned(applied),
             stream = self.socket.accept() => Event::Connected(stream),
             () = due => Event::Due,
             stream = application => Event::Called(stream),
@@ -142,16 +147,9 @@ impl Agent {
             Event::Disconnected => self.connections = self.connections.saturating_sub(1),
             Event::Bootstrapped(authorities) => {
                 self.renewals.look_again();
-                let mut plans = self.plans.borrow_mut();
-                for authority in authorities {
-                    plans.want(
-                        authority,
-                        Reason::BootstrapComplete,
-                        Urgency::UntilHeld,
-                        now,
-                    );
-                }
+                self.tell_servers(authorities, now);
             }
+            Event::Provisioned(applied) => self.provisioned(applied, now),
             Event::Renewed(authority) => {
                 let (reason, urgency) = (Reason::ClientInitiated, Urgency::UntilHeld);
                 self.plans
@@ -174,6 +172,35 @@ impl Agent {
             // `start_due` does the rest. `Stop` never comes here.
             Event::Due | Event::Stop(_) => {}
         }
+    }
+
+    /// Servers are told of the accounts that they have.
+    fn tell_servers(&self, authorities: impl IntoIterator<Item = Authority>, now: Instant) {
+        let mut plans = self.plans.borrow_mut();
+        for authority in authorities {
+            plans.want(
+                authority,
+                Reason::BootstrapComplete,
+                Urgency::UntilHeld,
+                now,
+            );
+        }
+    }
+
+    fn provisioned(&self, applied: Applied, now: Instant) {
+        for authority in &applied.at_rest {
+            self.plans.borrow_mut().rest(authority);
+        }
+        let mut told = applied.bootstrapped;
+        // Those that rested before their servers had been told.
+        let unreported = self.rooms.sessions.unreported_bootstraps();
+        let unreported = unreported.unwrap_or_else(|error| {
+            tracing::error!(%error, "servers are told of their accounts after the next start");
+            Vec::new()
+        });
+        let awake = unreported.into_iter();
+        told.extend(awake.filter(|authority| applied.awake.contains(authority)));
+        self.tell_servers(told, now);
     }
 
     /// Starts the sessions whose time has come, as many as may run.

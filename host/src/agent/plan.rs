@@ -198,6 +198,23 @@ impl Plans {
         }
     }
 
+    /// The account rests: nothing is held with it until somebody wants it again.
+    pub(super) fn rest(&mut self, authority: &Authority) {
+        let Some(plan) = self.plans.get_mut(authority) else {
+            return;
+        };
+        if let Some(wanted) = plan.wanted.take() {
+            for waiting in wanted.waiting {
+                // The operator has gone.
+                let _gone =
+                    waiting.send(Err("the account rests; `bailiwick status` says why".into()));
+            }
+        }
+        if plan.running.is_none() {
+            self.plans.remove(authority);
+        }
+    }
+
     /// When the next session has to start; sessions that could start now and must wait for others do not count.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let now = Instant::now();

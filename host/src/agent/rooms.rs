@@ -19,6 +19,7 @@ use crate::local::{AccountStatus, Admin, Apps, Daemon, Held, Status};
 use crate::objects::Objects;
 use crate::permissions::Permissions;
 use crate::plugins::{AccountView, AlertRequest, Manifests, PluginError, Plugins, Services};
+use crate::provisioning::{Applied, Cards, Policy, Provisioning};
 use crate::session::{Sessions, raise_alert};
 use crate::store::{Options, Store, Transaction};
 
@@ -36,6 +37,7 @@ pub(super) struct Rooms {
     pub(super) objects: Objects,
     pub(super) sessions: Sessions,
     pub(super) apps: Apps,
+    pub(super) cards: Cards,
 }
 
 impl Rooms {
@@ -43,7 +45,9 @@ impl Rooms {
     pub(super) fn open(
         config: Config,
         manifests: Manifests,
+        policy: Policy,
         protection: Protection,
+        provisioned: mpsc::Sender<Applied>,
     ) -> Result<Self, AgentError> {
         let limits = &config.limits;
         let store = Store::open(
@@ -69,6 +73,15 @@ impl Rooms {
             limits,
         );
         let apps = Apps::new(objects.clone(), permissions.clone(), store.clone(), limits);
+        let provisioning = Provisioning::new(
+            store.clone(),
+            accounts.clone(),
+            permissions.clone(),
+            objects.clone(),
+            policy,
+        );
+        let clock = accounts.clock().clone();
+        let cards = Cards::new(provisioning, keys.clone(), limits, clock, provisioned);
         Ok(Self {
             config: Rc::new(config),
             protection,
@@ -81,6 +94,7 @@ impl Rooms {
             objects,
             sessions,
             apps,
+            cards,
         })
     }
 
@@ -92,6 +106,7 @@ impl Rooms {
             objects: self.objects.clone(),
             permissions: self.permissions.clone(),
             plugins: self.plugins.clone(),
+            cards: self.cards.clone(),
             store: self.store.clone(),
         }
     }
@@ -130,7 +145,11 @@ impl Daemon for Door {
 
     async fn session(&self, authority: &Authority) -> Held {
         match self.rooms.accounts.get(authority) {
-            Ok(Some(_)) => {}
+            Ok(Some(account)) => {
+                if let Some(why) = account.suspended {
+                    return Err(format!("{authority} holds no sessions: {why}"));
+                }
+            }
             Ok(None) => {
                 return Err(format!(
                     "{authority} has no account on this device; `bailiwick status` lists those that have"

@@ -10,18 +10,20 @@ use std::time::Instant;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::{LocalSet, spawn_local};
 
 use super::plan::{Plans, Urgency};
 use super::renewal::Renewals;
 use super::rooms::{NoServices, Rooms};
 use super::{Agent, EVENTS, notify};
 use crate::accounts::AccountError;
+use crate::authority::Authority;
 use crate::config::Config;
 use crate::isolation::{self, IsolationError, Protection};
 use crate::local::{Admission, Socket, SocketError};
 use crate::permissions::PermissionError;
 use crate::plugins::{Manifests, Plugins, PluginsError};
+use crate::provisioning::{Policy, PolicyError};
 use crate::session::Reason;
 use crate::store::StoreError;
 
@@ -54,6 +56,9 @@ pub enum AgentError {
     /// A socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The `[[card]]` lines.
+    #[error(transparent)]
+    Cards(#[from] PolicyError),
     /// The system.
     #[error("the system refuses to {attempt}: {source}")]
     System {
@@ -67,9 +72,10 @@ pub enum AgentError {
 /// Runs the daemon until a signal ends it.
 pub fn run(config: Config) -> Result<(), AgentError> {
     let began = Instant::now();
+    let policy = Policy::read(&config.card)?;
     let (manifests, protection) = lock_in(&config)?;
     on_one_thread(async {
-        let agent = Agent::start(config, manifests, protection).await?;
+        let agent = Agent::start(config, manifests, policy, protection).await?;
         notify::service_manager("READY=1");
         tracing::info!(milliseconds = milliseconds(began), "ready");
         agent.serve().await;
@@ -120,6 +126,7 @@ impl Agent {
     pub(super) async fn start(
         config: Config,
         manifests: Manifests,
+        policy: Policy,
         protection: Protection,
     ) -> Result<Self, AgentError> {
         let hear =
@@ -128,7 +135,8 @@ impl Agent {
             ("SIGINT", hear("handle SIGINT", SignalKind::interrupt())?),
             ("SIGTERM", hear("handle SIGTERM", SignalKind::terminate())?),
         ];
-        let rooms = Rooms::open(config, manifests, protection)?;
+        let (applied, provisioned) = mpsc::channel(EVENTS);
+        let rooms = Rooms::open(config, manifests, policy, protection, applied)?;
         let group = rooms.config.admin_group.as_deref();
         let socket = Socket::bind(&rooms.config.admin_socket, Admission::Operator { group })?;
         let apps_path = rooms.config.apps_socket.as_deref();
@@ -139,6 +147,7 @@ impl Agent {
         recover(&rooms, &mut plans).await?;
         let plans = Rc::new(plans.into());
         let renewals = Renewals::start(rooms.clone(), tell.clone());
+        spawn_local(rooms.cards.clone().watch());
         Ok(Self {
             renewals,
             rooms,
@@ -146,6 +155,7 @@ impl Agent {
             apps_socket,
             stop,
             events,
+            provisioned,
             tell,
             plans,
             connections: 0,
@@ -158,13 +168,15 @@ async fn recover(rooms: &Rooms, plans: &mut Plans) -> Result<(), AgentError> {
     let now = Instant::now();
     for interrupted in rooms.sessions.recover().await? {
         let authority = interrupted.authority;
-        // The account may have gone with the session.
-        if rooms.accounts.get(&authority)?.is_some() {
+        if is_there_and_awake(rooms, &authority)? {
             tracing::info!(%authority, "a restart interrupted a session; it is held again");
             plans.want(authority, Reason::ClientInitiated, Urgency::UntilHeld, now);
         }
     }
     for authority in rooms.sessions.unreported_bootstraps()? {
+        if !is_there_and_awake(rooms, &authority)? {
+            continue;
+        }
         plans.want(
             authority,
             Reason::BootstrapComplete,
@@ -173,6 +185,12 @@ async fn recover(rooms: &Rooms, plans: &mut Plans) -> Result<(), AgentError> {
         );
     }
     Ok(())
+}
+
+/// The account may have gone with a session, or its card before the stop.
+fn is_there_and_awake(rooms: &Rooms, authority: &Authority) -> Result<bool, AgentError> {
+    let account = rooms.accounts.get(authority)?;
+    Ok(account.is_some_and(|account| account.suspended.is_none()))
 }
 
 /// Before the lock-in, which leaves no right to make it. The parent must exist: a mistyped path is not to be obeyed.

@@ -7,6 +7,7 @@ use super::rooms::Rooms;
 use super::start::AgentError;
 use crate::accounts::{Account, IdentityRef};
 use crate::authority::Authority;
+use crate::certificates::{Credential, Purpose, Role};
 use crate::config::{Config, Isolation};
 use crate::isolation::{Enforcement, Protection};
 use crate::local::{AccountStatus, LastSession, Protected, SessionStatus, Status, Worker, now};
@@ -56,8 +57,14 @@ fn of_account(rooms: &Rooms, plans: &Plans, account: Account) -> Result<AccountS
         srv_uri,
         miid,
         identity,
+        origin,
+        suspended,
         ..
     } = account;
+    let tx = rooms.store.begin();
+    let has_card_identity = Credential::of(&tx, &authority)?.iter().any(|credential| {
+        credential.serves(&Purpose::Sessions) && matches!(credential.role, Role::Identity { .. })
+    });
     let last = rooms.sessions.last(&authority)?.map(|last| LastSession {
         seconds_ago: now().saturating_sub(last.started),
         succeeded: last.error.is_none(),
@@ -74,14 +81,14 @@ fn of_account(rooms: &Rooms, plans: &Plans, account: Account) -> Result<AccountS
         last,
     };
     Ok(AccountStatus {
-        permitted: rooms
-            .permissions
-            .permitted_moids(&rooms.store.begin(), &authority)?,
+        permitted: rooms.permissions.permitted_moids(&tx, &authority)?,
         authority: authority.to_string(),
         name,
         server: srv_uri,
         instance: miid,
-        identity: identity != IdentityRef::None,
+        identity: identity != IdentityRef::None || has_card_identity,
+        origin: origin.to_string(),
+        suspended: suspended.map(|why| why.to_string()),
         sessions,
     })
 }

@@ -16,6 +16,7 @@ use crate::certificates::testing::Ca;
 use crate::config::Config;
 use crate::isolation::{Enforcement, Protection};
 use crate::plugins::Manifests;
+use crate::provisioning::Policy;
 use crate::session::{Connecting, Endpoint, Reach, ReachError, Reached, Sessions};
 
 /// A state directory with a configuration; both go with the test.
@@ -54,7 +55,9 @@ impl Device {
             seccomp: Enforcement::Full,
         };
         let manifests = Manifests::read(&config).unwrap();
-        Agent::start(config, manifests, protection).await.unwrap()
+        Agent::start(config, manifests, Policy::default(), protection)
+            .await
+            .unwrap()
     }
 
     /// Starts a daemon whose sessions reach servers that never answer, or none.
@@ -301,7 +304,7 @@ fn two_daemons_do_not_share_a_state() {
         };
         let config = device.config();
         let manifests = Manifests::read(&config).unwrap();
-        let second = Agent::start(config, manifests, protection).await;
+        let second = Agent::start(config, manifests, Policy::default(), protection).await;
         assert!(matches!(second.map(drop), Err(AgentError::Store(_))));
         daemon.call("Status", json!({})).await;
         daemon.stop().await;

@@ -319,6 +319,25 @@ fn warnings(certificate: &X509Certificate<'_>, part: Part) -> Vec<String> {
     warnings
 }
 
+/// A certificate (DER) in PEM (RFC 7468).
+pub fn pem(der: &[u8]) -> String {
+    use base64::Engine;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
+    let lines: Vec<_> = lines.collect();
+    let lines = lines.join("\n");
+    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+}
+
+/// The day of a moment in Unix time, seconds: `2026-11-24`.
+pub fn day(moment: i64) -> String {
+    let time = x509_parser::time::ASN1Time::from_timestamp(moment);
+    time.map_or_else(
+        |_| moment.to_string(),
+        |time| time.to_datetime().date().to_string(),
+    )
+}
+
 /// What comes from a card or a certificate is shown on terminals: no control characters, and not more than fits.
 pub fn printable(text: &str) -> String {
     text.chars()
@@ -356,6 +375,11 @@ mod tests {
         assert_eq!(described.not_after, 1_798_761_600);
         assert!(!described.is_ca);
         assert_eq!(described.fingerprint.len(), 64);
+        assert_eq!(day(described.not_after), "2027-01-01");
+        assert_eq!(
+            super::super::certificates(pem(&der).as_bytes()).unwrap(),
+            [der]
+        );
         let hostile = issued(|params| {
             params.distinguished_name.push(
                 rcgen::DnType::OrganizationName,

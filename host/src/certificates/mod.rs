@@ -45,7 +45,7 @@ pub use application::{Applicant, ApplicationError, NONCE, statement};
 pub use chain::{NoChain, chain, issued_below};
 pub use clock::Clock;
 pub use credentials::{Credential, Origin, Purpose, Role, State, UnknownPurpose, fingerprint};
-pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, lint, printable};
+pub use describe::{Description, MAX_CERTIFICATE, Part, Unfit, day, lint, pem, printable};
 pub use error::CertificateError;
 pub use identity::{Identity, certificates, check_pair, private_key_pem};
 pub use pending::{Asked, Pending};

@@ -1,10 +1,12 @@
 //! The command line: `run` is the daemon, everything else talks to it or prepares for it.
 //!
 //! Exit codes: 0 done; 1 it failed, and standard error says why; 2 wrong usage; 3 the daemon cannot be
-//! reached; 4 the answer is no (`explain`: denied; `session`: it did not end well).
+//! reached; 4 the answer is no (`explain`: denied; `session`: it did not end well; `certs show`: there is none).
 
 mod app;
 mod bootstrap;
+mod cards;
+mod certs;
 mod client;
 mod compile;
 mod explain;
@@ -30,7 +32,7 @@ const DEFAULT_CONFIG: &str = "/etc/bailiwick/bailiwick.toml";
 
 /// Below every help text.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, standard error says why; 2 wrong usage; \
-    3 the daemon cannot be reached; 4 the answer is no (explain: denied; session: it did not end well).";
+    3 the daemon cannot be reached; 4 the answer is no (explain: denied; session: it did not end well; certs show: there is none).";
 
 /// The answer is no.
 const NO: u8 = 4;
@@ -69,6 +71,10 @@ enum Command {
     Session(session::Arguments),
     /// Show accounts, sessions, plug-ins and what protects them
     Status(status::Arguments),
+    /// Show readers and cards, give a PIN, or forget a card
+    Cards(cards::Arguments),
+    /// List certificates, say what a card would change, or show what was provisioned
+    Certs(certs::Arguments),
     /// List plug-ins, or let a quarantined one try again
     Plugins(plugins::Arguments),
     /// Read what a ClientURI names
@@ -124,6 +130,8 @@ pub fn main() -> ExitCode {
         Command::Bootstrap(arguments) => bootstrap::run(&common, &arguments),
         Command::Session(arguments) => session::run(&common, &arguments),
         Command::Status(arguments) => status::run(&common, &arguments),
+        Command::Cards(arguments) => cards::run(&common, &arguments),
+        Command::Certs(arguments) => certs::run(&common, &arguments),
         Command::Plugins(arguments) => plugins::run(&common, &arguments),
         Command::Get(arguments) => get::run(&common, &arguments),
         Command::Explain(arguments) => explain::run(&common, &arguments),

@@ -120,6 +120,12 @@ fn account(text: &mut String, account: &Value) -> std::fmt::Result {
         member("name"),
         member("server")
     )?;
+    if let Some(why) = account.get("suspended").and_then(Value::as_str) {
+        writeln!(text, "  HOLDS NO SESSIONS: {why}")?;
+    }
+    if let Some(origin) = account.get("origin").and_then(Value::as_str) {
+        writeln!(text, "  from {origin}")?;
+    }
     if !flag("identity") {
         writeln!(text, "  no certificate to show to its servers")?;
     }

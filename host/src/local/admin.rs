@@ -8,15 +8,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
+use super::cards::{Card, Provisioned};
 use super::introspection;
 use super::status::{AccountStatus, Status};
 use super::varlink::{Call, Fault, Service};
 use crate::accounts::{Accounts, Bootstrapped, Overwrite};
 use crate::authority::{Authority, Instance};
+use crate::keys::Pin;
 use crate::objects::{ObjectError, Objects, Reading};
 use crate::permissions::{Access, Explanation, Permissions};
 use crate::plugins::Plugins;
-use crate::provisioning::AccountCommand;
+use crate::provisioning::{AccountCommand, Applied, Cards, ProvisioningError, place_name};
 use crate::store::Store;
 
 /// The interface's name.
@@ -57,6 +59,8 @@ pub struct Admin<D> {
     pub permissions: Permissions,
     /// Who does the work.
     pub plugins: Plugins,
+    /// What we are given.
+    pub cards: Cards,
     /// Where it is kept.
     pub store: Store,
 }
@@ -122,6 +126,36 @@ struct RenewCertificate {
     id: Option<String>,
 }
 
+/// Parameters of `UnlockCard`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unlock {
+    serial: String,
+    pin: Pin,
+}
+
+/// Parameters of `ForgetCard`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    serial: String,
+}
+
+/// Parameters of `PlanCard`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanOf {
+    reader: Option<String>,
+}
+
+/// Parameters of `RemoveCertificate`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Remove {
+    authority: String,
+    id: String,
+}
+
 impl<D: Daemon> Admin<D> {
     async fn admin(
         &self,
@@ -154,8 +188,66 @@ impl<D: Daemon> Admin<D> {
                 let renewed = self.daemon.renew(&authority, id.as_deref()).await;
                 Ok(json!({ "certificate": renewed.map_err(failed)? }))
             }
+            "Cards" => {
+                read_none(&parameters)?;
+                self.cards()
+            }
+            "PlanCard" => self.plan(read(parameters)?).await,
+            "UnlockCard" => self.unlock(read(parameters)?).await,
+            "ForgetCard" => {
+                let Forget { serial } = read(parameters)?;
+                changes(self.cards.forget(&serial).await)
+            }
+            "Certificates" => {
+                read_none(&parameters)?;
+                self.certificates()
+            }
+            "RemoveCertificate" => {
+                let Remove { authority, id } = read(parameters)?;
+                changes(self.cards.remove(&Authority::server(&authority), &id).await)
+            }
+            "Audit" => {
+                read_none(&parameters)?;
+                let entries = self.cards.provisioning().audit();
+                let entries = entries.map_err(|e| failed(e.to_string()))?;
+                Ok(json!({ "entries": to_value(&entries)? }))
+            }
             _ => Err(Fault::method_not_found(full_name)),
         }
+    }
+
+    fn cards(&self) -> Result<Value, Fault> {
+        let cards = self.cards.seen();
+        let cards: Vec<_> = cards
+            .iter()
+            .map(|seen| {
+                let plan = seen.read.as_ref().map(|read| self.cards.plan_of(read));
+                let plan = plan.transpose()?;
+                Ok(Card::seen(seen, plan.as_ref()))
+            })
+            .collect::<Result<_, ProvisioningError>>()
+            .map_err(|e| failed(e.to_string()))?;
+        Ok(json!({ "cards": to_value(&cards)? }))
+    }
+
+    async fn plan(&self, PlanOf { reader }: PlanOf) -> Result<Value, Fault> {
+        let planned = self.cards.plan(reader.as_deref()).await;
+        let (place, contents, plan) = planned.map_err(|e| failed(e.to_string()))?;
+        let card = Card::read(place_name(&place).to_owned(), &contents, &plan);
+        Ok(json!({ "card": to_value(&card)? }))
+    }
+
+    async fn unlock(&self, Unlock { serial, pin }: Unlock) -> Result<Value, Fault> {
+        let unlocked = self.cards.unlock(&serial, pin).await;
+        unlocked.map_err(|e| failed(e.to_string()))?;
+        Ok(json!({}))
+    }
+
+    fn certificates(&self) -> Result<Value, Fault> {
+        let credentials = self.cards.provisioning().credentials();
+        let credentials = credentials.map_err(|e| failed(e.to_string()))?;
+        let shown: Vec<_> = credentials.iter().filter_map(Provisioned::of).collect();
+        Ok(json!({ "certificates": to_value(&shown)? }))
     }
 
     /// The same door as for a server, with the operator's permit.
@@ -273,6 +365,12 @@ impl<D: Daemon> Admin<D> {
         let (succeeded, report, story) = held.map_err(failed)?;
         Ok(json!({ "succeeded": succeeded, "report": report, "story": story }))
     }
+}
+
+/// What an order of the operator has changed.
+fn changes(applied: Result<Applied, ProvisioningError>) -> Result<Value, Fault> {
+    let applied = applied.map_err(|e| failed(e.to_string()))?;
+    Ok(json!({ "changes": to_value(&applied.steps)? }))
 }
 
 /// It cannot be done.

@@ -7,6 +7,7 @@
 
 mod admin;
 mod apps;
+mod cards;
 mod introspection;
 mod socket;
 mod status;

@@ -66,6 +66,11 @@ pub struct AccountStatus {
     pub instance: String,
     /// Whether the device has a certificate to show.
     pub identity: bool,
+    /// Where it came from, in words.
+    pub origin: String,
+    /// Why it holds no sessions, if it rests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspended: Option<String>,
     /// MOIDs that it may ever manage.
     pub permitted: Vec<String>,
     /// Its sessions.

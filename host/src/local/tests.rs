@@ -14,9 +14,11 @@ use crate::authority::Authority;
 use crate::certificates::testing::Ca;
 use crate::config::{Config, Isolation};
 use crate::isolation::{Enforcement, Protection};
+use crate::keys::Keys;
 use crate::keys::KeysStatus;
 use crate::objects::testing::{FIXED, MOID, Scene, north, tree};
 use crate::plugins::{Manifests, PluginError, Plugins, Services};
+use crate::provisioning::{Cards, Policy, Provisioning};
 
 /// What the daemon was told.
 type Told = Rc<RefCell<Vec<String>>>;
@@ -72,6 +74,8 @@ impl Daemon for FakeDaemon {
             server: "https://north/".into(),
             instance: "1".into(),
             identity: true,
+            origin: "card 1".into(),
+            suspended: Some("its card is away".into()),
             permitted: vec![MOID.into()],
             sessions,
         };
@@ -154,6 +158,7 @@ impl Bench {
             objects: scene.objects.clone(),
             permissions,
             plugins,
+            cards: cards(&config, &scene, &state),
             store,
         };
         let idl = Idl::parse(include_str!("org.bailiwick.Admin.varlink"));
@@ -206,6 +211,18 @@ impl Bench {
     }
 }
 
+/// Readers that are not watched.
+fn cards(config: &Config, scene: &Scene, state: &std::path::Path) -> Cards {
+    let (store, permissions) = (scene.store.clone(), scene.permissions.clone());
+    let accounts = Accounts::new(store.clone(), permissions.clone(), state).unwrap();
+    let clock = accounts.clock().clone();
+    let objects = scene.objects.clone();
+    let policy = Policy::default();
+    let provisioning = Provisioning::new(store, accounts, permissions, objects, policy);
+    let (tell, _) = tokio::sync::mpsc::channel(1);
+    Cards::new(provisioning, Keys::new(config), &config.limits, clock, tell)
+}
+
 /// Runs a test where local tasks may be started.
 fn with_bench<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Bench) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -227,6 +244,9 @@ fn every_method_of_the_interface_answers_as_it_says() {
             "Bootstrap" => json!({ "document": "[]" }),
             "Session" => json!({ "authority": "north" }),
             "RenewCertificate" => json!({ "authority": "north", "id": null }),
+            "UnlockCard" => json!({ "serial": "1", "pin": "1234" }),
+            "ForgetCard" => json!({ "serial": "1" }),
+            "RemoveCertificate" => json!({ "authority": "north", "id": "1" }),
             _ => json!({}),
         };
         for method in bench.idl.methods.keys() {

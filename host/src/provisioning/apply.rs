@@ -95,18 +95,22 @@ impl Provisioning {
         Ok(plan(contents, proofs, &self.inner.policy, &there, now))
     }
 
-    /// Takes what a card gives, all in one transaction. What was taken already changes nothing and writes nothing.
+    /// Takes what a card gives, all in one transaction. What was taken already changes nothing and writes nothing; nor
+    /// does a card that is not among those that are there (`present`) when its turn comes.
     pub async fn provision(
         &self,
         contents: &Contents,
         proofs: &Proofs,
-        present: BTreeSet<CardId>,
+        present: impl FnOnce() -> BTreeSet<CardId>,
         now: u64,
     ) -> Result<Applied, ProvisioningError> {
         let tx = Rc::new(self.inner.store.begin());
         let changing = self.inner.accounts.change(tx.clone()).await;
         // Planned here, and not earlier: nobody else changes what there is until this has ended.
-        let there = self.there(&tx, present)?;
+        let there = self.there(&tx, present())?;
+        if !there.present.contains(&contents.card) {
+            return Ok(Applied::default());
+        }
         let plan = plan(contents, proofs, &self.inner.policy, &there, now);
         let refusals = plan.lines.iter().flat_map(|line| {
             line.refusals.iter().map(|refusal| Refused {
@@ -127,12 +131,12 @@ impl Provisioning {
     /// Lets rest, or removes, what has no source among the cards that are there.
     pub async fn settle(
         &self,
-        present: BTreeSet<CardId>,
+        present: impl FnOnce() -> BTreeSet<CardId>,
         now: u64,
     ) -> Result<Applied, ProvisioningError> {
         let tx = Rc::new(self.inner.store.begin());
         let changing = self.inner.accounts.change(tx.clone()).await;
-        let steps = settle(&self.there(&tx, present)?, &self.inner.policy);
+        let steps = settle(&self.there(&tx, present())?, &self.inner.policy);
         let occasion = Occasion {
             event: "a card has gone",
             source: "the device".to_owned(),

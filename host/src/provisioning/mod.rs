@@ -5,10 +5,12 @@
 //!  policy   which card speaks for whom        document   a bootstrap object
 //!  prove    which keys it holds                give      one certificate, from any source
 //!  plan     what it would change (pure)  ─▶  step  ─▶  apply, audit
+//!  cards    when: they come and go             lifecycle  what rests without them (pure)
 //! ```
 
 mod apply;
 mod audit;
+mod cards;
 mod document;
 mod error;
 mod give;
@@ -23,10 +25,11 @@ mod testing;
 
 pub use apply::{AccountCommand, Applied, Provisioning};
 pub use audit::{Entry, Refused as RefusedEntry, record};
+pub use cards::{Cards, SeenCard, place_name};
 pub use document::DM_BOOTSTRAP;
 pub use error::ProvisioningError;
 pub use give::{MAX_OF_EACH, Offer, Refused, add, withdraw};
 pub use plan::{LinePlan, Plan, Refusal, There, plan};
 pub use policy::{Line, Policy, PolicyError};
-pub use prove::{MAX_KEYS, Proofs};
+pub use prove::Proofs;
 pub use step::{Shown, Step};

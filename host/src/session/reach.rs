@@ -25,7 +25,7 @@ pub type Connecting<'a, T> = Pin<Box<dyn Future<Output = Result<T, ReachError>> 
 
 /// The device, as far as a session depends on it.
 pub trait Reach {
-    /// The `SrvURI` of the authority's account.
+    /// The `SrvURI` of the authority's account; an error if the account rests.
     fn server_uri(&self, authority: &Authority) -> Result<String, ReachError>;
     /// What `OMADM-DevID` says.
     fn device_id(&self) -> Connecting<'_, String>;
@@ -228,7 +228,14 @@ impl Reach for ThroughPlugins {
         let no_account = || ReachError::NoAccount {
             authority: authority.clone(),
         };
-        Ok(account.ok_or_else(no_account)?.srv_uri)
+        let account = account.ok_or_else(no_account)?;
+        match account.suspended {
+            None => Ok(account.srv_uri),
+            Some(why) => Err(ReachError::Account(AccountError::Suspended {
+                authority: authority.clone(),
+                why,
+            })),
+        }
     }
 
     fn device_id(&self) -> Connecting<'_, String> {

@@ -101,6 +101,8 @@ impl Talk {
             let Some(statuses) = self.run(commands, report).await? else {
                 return Ok(());
             };
+            // The account may have come to rest, or gone, since the last package.
+            self.inner.reach.server_uri(&self.authority)?;
             package = self.package3(statuses)?;
         }
         Err(Cause::TooManyPackages {

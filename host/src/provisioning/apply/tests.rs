@@ -57,15 +57,15 @@ impl Device {
     }
 
     async fn insert(&self, card: &Card) -> Result<Applied, ProvisioningError> {
-        let present = [card.contents.card.clone()].into();
         let Card { contents, proofs } = card;
+        let present = || [contents.card.clone()].into();
         self.provisioning
             .provision(contents, proofs, present, NOW)
             .await
     }
 
     async fn pull(&self) -> Result<Applied, ProvisioningError> {
-        self.provisioning.settle(BTreeSet::new(), NOW + 1).await
+        self.provisioning.settle(BTreeSet::new, NOW + 1).await
     }
 
     /// Everything that is stored.
@@ -134,6 +134,12 @@ async fn what_a_card_gave_rests_while_it_is_away() {
     let before = device.rows();
     assert_eq!(device.pull().await.unwrap(), Applied::default());
     assert_eq!(device.rows(), before, "gone is gone");
+    // A card that was pulled while it was read comes too late.
+    let Card { contents, proofs } = &card;
+    let late = device
+        .provisioning
+        .provision(contents, proofs, BTreeSet::new, NOW);
+    assert_eq!(late.await.unwrap(), Applied::default());
     // A card that does not prove its keys is no card.
     let mut mute = card.clone();
     mute.proofs = Proofs::default();
@@ -181,7 +187,7 @@ async fn a_line_that_is_taken_out_lets_rest_what_it_bound() {
         Policy::default(),
     );
     let present: BTreeSet<_> = [card.contents.card.clone()].into();
-    let settled = without.settle(present.clone(), NOW).await.unwrap();
+    let settled = without.settle(|| present.clone(), NOW).await.unwrap();
     assert_eq!(settled.at_rest, [north()].into());
     let account = device.accounts.get(&north()).unwrap().unwrap();
     assert_eq!(account.suspended, Some(Suspended::NotBound));
