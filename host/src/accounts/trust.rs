@@ -26,8 +26,8 @@ impl Accounts {
     /// What the device needs to talk to the servers of an authority.
     ///
     /// Servers chain to the account's own anchors or to provisioned ones. The device shows the newest provisioned
-    /// identity, one on trial before others, else the account's own. What is suspended or has another purpose than
-    /// sessions does not count.
+    /// identity, one on trial before others, else the account's own; what cards alone gave comes last, because a card
+    /// takes no other's place. What is suspended or has another purpose than sessions does not count.
     pub async fn trust(
         &self,
         authority: &Authority,
@@ -136,16 +136,10 @@ impl Accounts {
                 }
             }
         }
-        let newest = identities
-            .iter()
-            .find(|(credential, _)| credential.state == State::Active);
-        match (newest, &account.identity) {
-            (Some((credential, key)), _) => Ok(Some(make(&credential.chain_der, key, keys).await?)),
-            (None, IdentityRef::None) => Ok(None),
-            (None, IdentityRef::File { chain_der, key }) => {
-                let key = KeyRef::File(key.clone().into());
-                Ok(Some(make(chain_der, &key, keys).await?))
-            }
+        identities.retain(|(credential, _)| credential.state == State::Active);
+        match shown(account, &identities) {
+            None => Ok(None),
+            Some((chain_der, key)) => Ok(Some(make(chain_der, &key, keys).await?)),
         }
     }
 
@@ -154,6 +148,29 @@ impl Accounts {
         matches!(credential.state, State::Trial { .. })
             && !self.inner.trusts.aside.borrow().contains(&name)
     }
+}
+
+/// Which identity is shown, of those that count (newest first) and the account's own.
+fn shown<'a>(
+    account: &'a Account,
+    identities: &[(&'a Credential, &KeyRef)],
+) -> Option<(&'a [Vec<u8>], KeyRef)> {
+    let is_from_cards = |credential: &Credential| {
+        let mut origins = credential.origins.iter();
+        origins.all(|origin| origin.card().is_some())
+    };
+    let newest = |from_cards: bool| {
+        let mut identities = identities.iter();
+        let found = identities.find(|(credential, _)| is_from_cards(credential) == from_cards);
+        found.map(|(credential, key)| (credential.chain_der.as_slice(), (*key).clone()))
+    };
+    let own = match &account.identity {
+        IdentityRef::None => None,
+        IdentityRef::File { chain_der, key } => {
+            Some((chain_der.as_slice(), KeyRef::File(key.clone().into())))
+        }
+    };
+    newest(false).or(own).or_else(|| newest(true))
 }
 
 async fn make(chain_der: &[Vec<u8>], key: &KeyRef, keys: &Keys) -> Result<Identity, AccountError> {
@@ -173,4 +190,72 @@ fn anchors(account: &Account, credentials: &[Credential]) -> Vec<Vec<u8>> {
     anchors.sort();
     anchors.dedup();
     anchors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::{Source, prepare};
+    use crate::certificates::Origin;
+    use crate::certificates::testing::Ca;
+    use crate::keys::{CardId, CardKind};
+    use bailiwick_protocol::bootstrap::TrspAuth;
+
+    #[test]
+    fn the_identity_of_a_card_takes_no_others_place() {
+        let ca = Ca::new("CA");
+        let account = |own: bool| {
+            let issued = ca.client("own");
+            let mut account = bailiwick_protocol::Account {
+                srv_id: "north".into(),
+                srv_uri: "https://north.example/".into(),
+                name: "North".into(),
+                permitted_moids: vec!["urn:oma:mo:x:1.0".into()],
+                ..Default::default()
+            };
+            account.auth.anchors_der = vec![ca.der()];
+            account.auth.trsp = own.then(|| TrspAuth {
+                data: issued.chain_der[0].clone(),
+                secret: issued.key_der.clone().into(),
+            });
+            let prepared = prepare(&account, &Source::DOCUMENT).unwrap();
+            prepared.account().clone()
+        };
+        let identity = |name: &str, origin: Origin| Credential {
+            authority: Authority::server("north"),
+            id: name.into(),
+            role: Role::Identity {
+                key: KeyRef::File(name.into()),
+            },
+            chain_der: vec![ca.client(name).chain_der.remove(0)],
+            purposes: [Purpose::Sessions].into(),
+            origins: [origin].into(),
+            state: State::Active,
+            added: 0,
+        };
+        let card = CardId {
+            kind: CardKind::Piv,
+            serial: "1".into(),
+        };
+        let path = String::new();
+        let of_card = identity("card", Origin::Card { card, path });
+        let enrolled = identity("enrolled", Origin::Enrolment("https://est".into()));
+        let key = KeyRef::File("k".into());
+        let chosen = |account: &Account, identities: &[&Credential]| {
+            let identities: Vec<_> = identities.iter().map(|c| (*c, &key)).collect();
+            shown(account, &identities).map(|(chain_der, _)| chain_der.to_vec())
+        };
+        let (bare, own) = (account(false), account(true));
+        let own_chain = match &own.identity {
+            IdentityRef::File { chain_der, .. } => chain_der.clone(),
+            IdentityRef::None => panic!("it has one"),
+        };
+        assert_eq!(chosen(&bare, &[]), None);
+        assert_eq!(chosen(&bare, &[&of_card]), Some(of_card.chain_der.clone()));
+        assert_eq!(chosen(&own, &[&of_card]), Some(own_chain));
+        for account in [&bare, &own] {
+            let enrolled_wins = chosen(account, &[&of_card, &enrolled]);
+            assert_eq!(enrolled_wins, Some(enrolled.chain_der.clone()));
+        }
+    }
 }

@@ -34,6 +34,13 @@ enum Command {
         /// Name of the reader; without it, the first one with a card
         reader: Option<String>,
     },
+    /// Renew an identity now, from the service that its authority names
+    Renew {
+        /// SrvID of the Management Authority
+        authority: String,
+        /// Its id; without it, the one in use
+        id: Option<String>,
+    },
     /// Remove a certificate, whatever gave it
     Remove {
         /// SrvID of the Management Authority
@@ -87,6 +94,14 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<ExitCode, Cl
             let reply = call(common, "PlanCard", parameters, Wait::Servers)?;
             let card = reply.get("card").unwrap_or(&Value::Null);
             show(card, json, |text| paragraph(text, card))?;
+        }
+        Some(Command::Renew { authority, id }) => {
+            let parameters = json!({ "authority": authority, "id": id });
+            let reply = call(common, "RenewCertificate", parameters, Wait::Servers)?;
+            let renewed = reply.get("certificate").unwrap_or(&Value::Null);
+            show(renewed, json, |text| {
+                writeln!(text, "{}", renewed.as_str().unwrap_or_default())
+            })?;
         }
         Some(Command::Remove { authority, id }) => {
             let parameters = json!({ "authority": authority, "id": id });
