@@ -107,6 +107,14 @@ pub(crate) fn a_mute_card_keeps_nobody_waiting(test: &str) {
                 let error = stage.read(0).await.expect_err("no answer");
                 assert!(matches!(error, KeyError::Mute { .. }), "{error}");
                 stage.others_are_served().await;
+                // The card in another reader is another matter.
+                stage.insert(1, &card()).await;
+                let contents = stage.read(1).await.expect("contents");
+                stage
+                    .sign(&contents.card, SCHEME)
+                    .await
+                    .expect("a signature");
+                stage.pull(1).await;
                 stage.pull(0).await;
 
                 stage.insert(0, &card()).await;

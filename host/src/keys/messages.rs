@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
+use zeroize::Zeroize;
 
 use crate::isolation::Protection;
 
@@ -214,7 +215,7 @@ impl Scheme {
     }
 }
 
-/// A PIN, shown by nothing.
+/// A PIN, shown by nothing, and wiped from memory with its last use.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Pin(String);
 
@@ -227,6 +228,12 @@ impl Pin {
     /// For the card.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
