@@ -22,6 +22,41 @@ use escape::scene::Scene;
 /// Fewer attempts than these are no proof.
 const LEAST: usize = 40;
 
+/// What the keys process keeps, where modules of vendors do as native code does: itself, its threads, sockets of this
+/// machine, and asking after files. The last five matter to the administrator alone, whom no device runs it as, and many machines
+/// do not have the first of them.
+const LEFT_TO_KEYS: &[&str] = &[
+    "read its own memory map",
+    "list its descriptors",
+    "ask after a file",
+    "ask after a link",
+    "ask whether a file can be read",
+    "ask after a file system",
+    "follow a link",
+    "change its directory",
+    "connect to a socket of the file system",
+    "send to nobody in particular",
+    "make a pair of sockets",
+    "start a thread",
+    "set a limit",
+    "let its memory be dumped",
+    "change its name",
+    "start a session",
+    "make a pipe",
+    "make a memory file",
+    "double a descriptor",
+    "watch files",
+    "make a timer",
+    "make an event",
+    "take signals from a descriptor",
+    "make an epoll set",
+    "read the machine's memory",
+    "become another user",
+    "become another group",
+    "leave its groups",
+    "raise a limit",
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -31,6 +66,10 @@ fn main() -> ExitCode {
     }
     runner::run(vec![
         Trial::new("a_worker_that_has_escaped_reaches_nothing", refused),
+        Trial::new(
+            "a_keys_process_that_has_escaped_reaches_no_network_no_program_and_no_store",
+            keys,
+        ),
         Trial::new("the_same_attempts_succeed_outside", possible),
         Trial::new(
             "the_lock_holds_in_threads_of_before_and_in_the_compiler",
@@ -51,6 +90,10 @@ fn escapee(arguments: &[String], locked: bool) -> ExitCode {
             Some("worker") => isolation::worker(Isolation::BestEffort, || {
                 helper = escape::attempts::helper(scene.clone());
             }),
+            Some("keys") => {
+                let directory = scene.path("keys");
+                isolation::keys(Isolation::BestEffort, Vec::new(), vec![directory])
+            }
             Some("compiler") => isolation::compiler(Isolation::BestEffort, 100, 4 << 30),
             _ => return ExitCode::from(2),
         };
@@ -65,7 +108,12 @@ fn escapee(arguments: &[String], locked: bool) -> ExitCode {
             }
         }
     }
-    for attempt in all().iter().filter(|attempt| locked || attempt.is_harmless) {
+    let spared = |attempt: &Attempt| {
+        arguments.get(1).is_some_and(|role| role == "keys") && LEFT_TO_KEYS.contains(&attempt.name)
+    };
+    let mut attempts = all();
+    attempts.retain(|attempt| (locked || attempt.is_harmless) && !spared(attempt));
+    for attempt in &attempts {
         println!("{}: {}", attempt.name, attempt.outcome(&scene));
     }
     if let Some(helper) = helper {
@@ -79,6 +127,14 @@ fn refused() -> Result<String, String> {
     all_refused(&outcomes)
 }
 
+/// The scene is to it what the store is on a device.
+fn keys() -> Result<String, String> {
+    let outcomes = run("--locked", "keys")?;
+    let mut refused = all();
+    refused.retain(|attempt| !LEFT_TO_KEYS.contains(&attempt.name));
+    are_refused(&outcomes, &refused)
+}
+
 fn others() -> Result<String, String> {
     let worker = run("--locked", "worker")?;
     let helper = worker.get("helper").ok_or("the thread said nothing")?;
@@ -89,6 +145,13 @@ fn others() -> Result<String, String> {
 }
 
 fn all_refused(outcomes: &BTreeMap<String, String>) -> Result<String, String> {
+    are_refused(outcomes, &all())
+}
+
+fn are_refused(
+    outcomes: &BTreeMap<String, String>,
+    attempts: &[Attempt],
+) -> Result<String, String> {
     let protection = outcomes
         .get("protection")
         .ok_or("it did not lock itself in")?;
@@ -99,13 +162,13 @@ fn all_refused(outcomes: &BTreeMap<String, String>) -> Result<String, String> {
         );
     }
     let mut missing: Vec<String> = Vec::new();
-    for Attempt { name, .. } in all() {
-        match outcomes.get(name) {
+    for Attempt { name, .. } in attempts {
+        match outcomes.get(*name) {
             Some(outcome) if outcome.starts_with("refused") => {}
             other => missing.push(format!("{name}: {other:?}")),
         }
     }
-    let tried = all().len();
+    let tried = attempts.len();
     if tried < LEAST {
         return Err(format!("only {tried} attempts"));
     }

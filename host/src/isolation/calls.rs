@@ -116,6 +116,12 @@ const REFUSED_TO_KEYS: &[libc::c_long] = &[
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
     libc::SYS_kcmp,
+    // Landlock does not look at these.
+    libc::SYS_fchmodat,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fanotify_init,
     libc::SYS_setpriority,
     libc::SYS_ioprio_set,
     libc::SYS_sched_setaffinity,
@@ -125,7 +131,13 @@ const REFUSED_TO_KEYS: &[libc::c_long] = &[
 ];
 
 #[cfg(target_arch = "x86_64")]
-const REFUSED_TO_KEYS_OF_THE_ARCHITECTURE: &[libc::c_long] = &[libc::SYS_fork, libc::SYS_vfork];
+const REFUSED_TO_KEYS_OF_THE_ARCHITECTURE: &[libc::c_long] = &[
+    libc::SYS_fork,
+    libc::SYS_vfork,
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_TO_KEYS_OF_THE_ARCHITECTURE: &[libc::c_long] = &[];
 
