@@ -1,6 +1,8 @@
 //! PKCS#11: keys in a token of SoftHSM2, and a module that crashes or hangs. Everything goes through the real keys process,
 //! which is this executable in another role.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod modules {
     pub(crate) mod docs;
     pub(crate) mod hostile;
