@@ -221,9 +221,12 @@ impl Cards {
             .borrow_mut()
             .retain(|place, _| places.contains(place));
         for reader in readers {
-            let known = self.inner.seen.borrow();
-            let known = known.get(&reader.place).map(|seen| seen.reader.clone());
-            if known.as_ref() == Some(&reader) {
+            let is_known = {
+                let seen = self.inner.seen.borrow();
+                let known = seen.get(&reader.place);
+                known.is_some_and(|seen| seen.reader == reader)
+            };
+            if is_known {
                 continue;
             }
             match reader.state {
