@@ -221,12 +221,7 @@ impl Cards {
             .borrow_mut()
             .retain(|place, _| places.contains(place));
         for reader in readers {
-            let is_known = {
-                let seen = self.inner.seen.borrow();
-                let known = seen.get(&reader.place);
-                known.is_some_and(|seen| seen.reader == reader)
-            };
-            if is_known {
+            if self.knows(&reader) {
                 continue;
             }
             match reader.state {
@@ -234,6 +229,12 @@ impl Cards {
                 ReaderState::Empty | ReaderState::Mute | ReaderState::Wedged => self.leave(reader),
             }
         }
+    }
+
+    fn knows(&self, reader: &Reader) -> bool {
+        let seen = self.inner.seen.borrow();
+        let known = seen.get(&reader.place);
+        known.is_some_and(|seen| seen.reader == *reader)
     }
 
     /// There is no card, or none that answers.
