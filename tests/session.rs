@@ -9,11 +9,13 @@
 //! isolation  two authorities on one device
 //! faults     plug-ins that fail in the middle
 //! keys       the process that holds the private keys: who reads them, and what happens when it crashes or hangs
+//! applications  who is let in by a certificate of an authority, and what for
 //! ```
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod session {
+    pub(crate) mod applications;
     pub(crate) mod faults;
     pub(crate) mod isolation;
     pub(crate) mod keys;

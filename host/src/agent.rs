@@ -4,6 +4,7 @@ mod notify;
 mod plan;
 mod renewal;
 mod rooms;
+mod services;
 mod start;
 mod status;
 

@@ -52,7 +52,7 @@ pub struct PluginSource {
     /// The plug-in's directory, relative to the configuration file.
     pub path: PathBuf,
     /// Interfaces that the operator grants; absent: all that the manifest asks for, without the
-    /// privileged ones (`accounts`, `net`, `os`), which must be named.
+    /// privileged ones (`accounts`, `certificates`, `applications`, `net`, `os`), which must be named.
     pub grant: Option<Vec<String>>,
     /// Overrides of the manifest's settings.
     #[serde(default)]

@@ -102,7 +102,7 @@ impl Setup {
     fn configuration(&self, state: &Path) -> String {
         // Locked in as far as the kernel of the machine that runs the test can.
         let mut text = format!(
-            "state = {state:?}\nadmin-socket = \"admin.sock\"\nisolation = \"best-effort\"\n"
+            "state = {state:?}\nadmin-socket = \"admin.sock\"\napps-socket = \"apps.sock\"\nisolation = \"best-effort\"\n"
         );
         for (path, settings) in &self.plugins {
             write!(text, "[[plugins]]\npath = {path:?}\n{settings}\n").expect("text");

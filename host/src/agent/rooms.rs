@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::plan::Plans;
 use super::renewal::Renewals;
+use super::services::PluginServices;
 use super::start::AgentError;
 use super::{Event, status};
 use crate::accounts::{Accounts, Bootstrapped, Change};
@@ -20,7 +21,7 @@ use crate::objects::Objects;
 use crate::permissions::Permissions;
 use crate::plugins::{AccountView, AlertRequest, Manifests, PluginError, Plugins, Services};
 use crate::provisioning::{Applied, Cards, Policy, Provisioning};
-use crate::session::{Sessions, raise_alert};
+use crate::session::Sessions;
 use crate::store::{Options, Store, Transaction};
 
 /// Handles of all rooms.
@@ -61,6 +62,7 @@ impl Rooms {
         let keys = Keys::new(&config);
         let services = Rc::new(PluginServices {
             accounts: accounts.clone(),
+            permissions: permissions.clone(),
         });
         let plugins = Plugins::start(&config, manifests, services)?;
         let objects = Objects::new(plugins.clone(), permissions.clone(), store.clone(), limits);
@@ -162,27 +164,6 @@ impl Daemon for Door {
         let stops = || "the daemon stops; try again when it runs".to_owned();
         self.tell.send(wanted).await.map_err(|_| stops())?;
         told.await.map_err(|_| stops())?
-    }
-}
-
-/// What plug-ins reach of the rooms above theirs.
-struct PluginServices {
-    accounts: Accounts,
-}
-
-impl Services for PluginServices {
-    fn accounts(&self, who: &Authority) -> Result<Vec<AccountView>, PluginError> {
-        let seen = self.accounts.views(who);
-        seen.map_err(|error| PluginError::Unavailable(Some(error.to_string())))
-    }
-
-    fn raise_alert(
-        &self,
-        transaction: &Transaction,
-        who: &Authority,
-        alert: AlertRequest,
-    ) -> Result<(), PluginError> {
-        raise_alert(transaction, who, &alert)
     }
 }
 

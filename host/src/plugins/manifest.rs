@@ -1,7 +1,7 @@
 //! What a plug-in says about itself (`plugin.toml`), and what the operator makes of it.
 //!
-//! Two yeses: the manifest asks, the configuration grants. Privileged interfaces (`accounts`, `net`, `os`) are
-//! granted only by name.
+//! Two yeses: the manifest asks, the configuration grants. Privileged interfaces (`accounts`, `certificates`,
+//! `applications`, `net`, `os`) are granted only by name.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -247,7 +247,11 @@ fn parse_interface(name: &str) -> Result<Interface, String> {
 fn privileged(interface: Interface) -> bool {
     matches!(
         interface,
-        Interface::Accounts | Interface::Net | Interface::Os
+        Interface::Accounts
+            | Interface::Certificates
+            | Interface::Applications
+            | Interface::Net
+            | Interface::Os
     )
 }
 
@@ -257,7 +261,10 @@ fn allowed(kind: Kind, interface: Interface) -> bool {
         Interface::Logging | Interface::CallContext | Interface::Config | Interface::Storage => {
             true
         }
-        Interface::Notify | Interface::Accounts => kind == Kind::Object,
+        Interface::Notify
+        | Interface::Accounts
+        | Interface::Certificates
+        | Interface::Applications => kind == Kind::Object,
         Interface::Session => kind != Kind::Environment,
         Interface::Net => kind == Kind::Transport,
         Interface::Os => kind == Kind::Environment,

@@ -45,6 +45,10 @@ pub enum Interface {
     Session,
     /// `bailiwick:host/accounts`, privileged
     Accounts,
+    /// `bailiwick:host/certificates`, privileged
+    Certificates,
+    /// `bailiwick:host/applications`, privileged
+    Applications,
     /// `bailiwick:host/net`, privileged
     Net,
     /// `bailiwick:host/os`, privileged
@@ -376,6 +380,22 @@ pub enum ImportRequest {
     },
     RaiseAlert(super::AlertRequest),
     Accounts,
+    Certificates,
+    AddCertificate {
+        role: CertificateRole,
+        der: ByteBuf,
+        purposes: Vec<String>,
+    },
+    RemoveCertificate {
+        id: String,
+        role: CertificateRole,
+    },
+    GiveRights(ApplicationGrant),
+    TakeRights {
+        to: ApplicationPrincipal,
+        on: String,
+    },
+    GivenRights,
     Identity,
     Facts {
         names: Vec<String>,
@@ -419,6 +439,12 @@ impl ImportRequest {
             }
             Self::RaiseAlert(_) => Interface::Notify,
             Self::Accounts => Interface::Accounts,
+            Self::Certificates | Self::AddCertificate { .. } | Self::RemoveCertificate { .. } => {
+                Interface::Certificates
+            }
+            Self::GiveRights(_) | Self::TakeRights { .. } | Self::GivenRights => {
+                Interface::Applications
+            }
             Self::Identity | Self::Facts { .. } => Interface::Device,
             Self::Resolve { .. } | Self::Connect { .. } | Self::Close { .. } | Self::Interfaces => {
                 Interface::Net
@@ -431,6 +457,39 @@ impl ImportRequest {
     }
 }
 
+/// What a certificate is to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CertificateRole {
+    /// Others are believed because of it.
+    Anchor,
+    /// The device shows it.
+    Identity,
+    /// Completes chains.
+    Intermediate,
+}
+
+/// Whom an authority certifies, as a plug-in names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ApplicationPrincipal {
+    /// The subject of a certificate.
+    Subject(String),
+    /// A certificate policy.
+    Policy(String),
+}
+
+/// Rights that a plug-in wants to give to a local application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationGrant {
+    /// To whom.
+    pub to: ApplicationPrincipal,
+    /// ClientURI of the instance.
+    pub on: String,
+    /// 1 read, 2 write, 4 execute.
+    pub rights: u8,
+    /// Last second, Unix time.
+    pub not_after: Option<u64>,
+}
+
 /// What the host answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "named and documented in wit/")]
@@ -439,6 +498,8 @@ pub enum ImportReply {
     Value(Option<ByteBuf>),
     Entries(Vec<(String, ByteBuf)>),
     Accounts(Vec<super::AccountView>),
+    Certificates(Vec<super::CertificateView>),
+    Rights(Vec<super::GrantView>),
     Identity(Box<Identity>),
     Facts(Vec<(String, String)>),
     Addresses(Vec<String>),

@@ -26,7 +26,8 @@ pub use manifests::{Manifests, PluginsError};
 pub use supervisor::Plugins;
 
 pub use messages::{
-    Bearer, Change, ExecOutcome, Identity, Interface, Kind, Operation, Output, PluginError,
+    ApplicationGrant, ApplicationPrincipal, Bearer, CertificateRole, Change, ExecOutcome, Identity,
+    Interface, Kind, Operation, Output, PluginError,
 };
 
 /// One call to a plug-in: what, for whom, and where its writes go.
@@ -125,6 +126,116 @@ pub trait Services {
         who: &Authority,
         alert: AlertRequest,
     ) -> Result<(), PluginError>;
+    /// The certificates of `who`, and no others.
+    fn certificates(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+    ) -> Result<Vec<CertificateView>, PluginError> {
+        Err(PluginError::NotSupported)
+    }
+    /// Keeps a certificate that `who` gives itself; returns its id.
+    fn add_certificate(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+        _certificate: NewCertificate,
+    ) -> Result<String, PluginError> {
+        Err(PluginError::NotSupported)
+    }
+    /// Takes back a certificate that `who` gave itself.
+    fn remove_certificate(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+        _id: &str,
+        _role: CertificateRole,
+    ) -> Result<(), PluginError> {
+        Err(PluginError::NotSupported)
+    }
+    /// Gives rights to a local application that `who` certifies, in the name of `who`.
+    fn give_rights(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+        _grant: ApplicationGrant,
+    ) -> Result<(), PluginError> {
+        Err(PluginError::NotSupported)
+    }
+    /// Takes away what `who` gave so.
+    fn take_rights(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+        _to: &ApplicationPrincipal,
+        _on: &str,
+    ) -> Result<(), PluginError> {
+        Err(PluginError::NotSupported)
+    }
+    /// What `who` has given so.
+    fn given_rights(
+        &self,
+        _transaction: &Transaction,
+        _who: &Authority,
+    ) -> Result<Vec<GrantView>, PluginError> {
+        Err(PluginError::NotSupported)
+    }
+}
+
+/// A certificate that an authority gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCertificate {
+    /// What it is to be.
+    pub role: CertificateRole,
+    /// X.509, DER.
+    pub der: Vec<u8>,
+    /// What it is for.
+    pub purposes: Vec<String>,
+}
+
+/// What may be shown of a certificate: nothing secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// Names it, together with its role.
+    pub id: String,
+    /// What it is.
+    pub role: CertificateRole,
+    /// X.509, DER.
+    #[serde(with = "serde_bytes")]
+    pub der: Vec<u8>,
+    /// What it is for.
+    pub purposes: Vec<String>,
+    /// Who gave it, in words.
+    pub origins: Vec<String>,
+    /// Whether the authority gave it itself, in a session.
+    pub own: bool,
+    /// `active`, `suspended` or `trial`.
+    pub state: String,
+    /// Where the key is.
+    pub key_in: Option<String>,
+    /// Whose it is.
+    pub subject: String,
+    /// Who has issued it.
+    pub issuer: String,
+    /// Hexadecimal.
+    pub serial_number: String,
+    /// From when, ISO 8601.
+    pub not_before: String,
+    /// Until when, ISO 8601.
+    pub not_after: String,
+}
+
+/// Rights that an authority gave to a local application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantView {
+    /// To whom, as the host names it.
+    pub to: String,
+    /// ClientURI of the instance.
+    pub on: String,
+    /// 1 read, 2 write, 4 execute.
+    pub rights: u8,
+    /// Last second, Unix time.
+    pub not_after: Option<u64>,
 }
 
 /// What may be shown of an account: nothing secret.

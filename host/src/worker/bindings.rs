@@ -21,6 +21,8 @@ pub(super) mod imports {
                 import bailiwick:host/notify@0.1.0;
                 import bailiwick:host/session@0.1.0;
                 import bailiwick:host/accounts@0.1.0;
+                import bailiwick:host/certificates@0.1.0;
+                import bailiwick:host/applications@0.1.0;
                 import bailiwick:host/net@0.1.0;
                 import bailiwick:host/os@0.1.0;
                 import bailiwick:env/device@0.1.0;

@@ -5,9 +5,13 @@ use bailiwick_protocol::{Node, Value};
 use super::bindings::environment::exports::bailiwick::env::device as exported_device;
 use super::bindings::imports::bailiwick::env::device as imported_device;
 use super::bindings::imports::bailiwick::host::session as wit_session;
+use super::bindings::imports::bailiwick::host::{applications, certificates};
 use super::bindings::imports::bailiwick::types::types as wit;
 use super::bindings::object::exports::bailiwick::mo::handler as wit_handler;
-use crate::plugins::messages::{Bearer, Change, ExecOutcome, Identity, PluginError};
+use crate::plugins::messages::{
+    ApplicationPrincipal, Bearer, CertificateRole, Change, ExecOutcome, Identity, PluginError,
+};
+use crate::plugins::{CertificateView, GrantView};
 
 pub(super) fn node_out(node: Node) -> wit::Node {
     wit::Node {
@@ -140,5 +144,69 @@ pub(super) fn identity_in(identity: exported_device::Identity) -> Identity {
         firmware_version: identity.firmware_version,
         software_version: identity.software_version,
         language: identity.language,
+    }
+}
+
+pub(super) fn role_in(role: certificates::Role) -> CertificateRole {
+    match role {
+        certificates::Role::Anchor => CertificateRole::Anchor,
+        certificates::Role::Identity => CertificateRole::Identity,
+        certificates::Role::Intermediate => CertificateRole::Intermediate,
+    }
+}
+
+pub(super) fn certificate_out(view: CertificateView) -> certificates::Certificate {
+    certificates::Certificate {
+        id: view.id,
+        role: match view.role {
+            CertificateRole::Anchor => certificates::Role::Anchor,
+            CertificateRole::Identity => certificates::Role::Identity,
+            CertificateRole::Intermediate => certificates::Role::Intermediate,
+        },
+        der: view.der,
+        purposes: view.purposes,
+        origins: view.origins,
+        removable: view.own,
+        state: view.state,
+        key_in: view.key_in,
+        subject: view.subject,
+        issuer: view.issuer,
+        serial_number: view.serial_number,
+        not_before: view.not_before,
+        not_after: view.not_after,
+    }
+}
+
+pub(super) fn principal_in(principal: applications::Principal) -> ApplicationPrincipal {
+    match principal {
+        applications::Principal::Subject(name) => ApplicationPrincipal::Subject(name),
+        applications::Principal::Policy(name) => ApplicationPrincipal::Policy(name),
+    }
+}
+
+/// Each right and its bit.
+const RIGHTS: [(applications::Rights, u8); 3] = [
+    (applications::Rights::READ, 1),
+    (applications::Rights::WRITE, 2),
+    (applications::Rights::EXECUTE, 4),
+];
+
+pub(super) fn rights_in(rights: applications::Rights) -> u8 {
+    let held = RIGHTS.iter().filter(|(right, _)| rights.contains(*right));
+    held.fold(0, |bits, (_, bit)| bits | bit)
+}
+
+pub(super) fn grant_out(view: GrantView) -> applications::Grant {
+    let mut rights = applications::Rights::empty();
+    for (right, bit) in RIGHTS {
+        if view.rights & bit != 0 {
+            rights |= right;
+        }
+    }
+    applications::Grant {
+        to: view.to,
+        on: view.on,
+        rights,
+        not_after: view.not_after,
     }
 }

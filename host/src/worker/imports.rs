@@ -14,16 +14,20 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use super::bindings::imports::bailiwick::env::device;
 use super::bindings::imports::bailiwick::host::{
-    accounts, call_context, config, logging, net, notify, os, session, storage,
+    accounts, applications, call_context, certificates, config, logging, net, notify, os, session,
+    storage,
 };
 use super::bindings::imports::bailiwick::types::types;
-use super::convert::{bearer_out, error_out, identity_out};
+use super::convert::{
+    bearer_out, certificate_out, error_out, grant_out, identity_out, principal_in, rights_in,
+    role_in,
+};
 use super::limits::Limiter;
 use crate::plugins::AlertRequest;
 use crate::plugins::budget::Budget;
 use crate::plugins::messages::{
-    Bearer, Candidate, FromWorker, ImportReply, ImportRequest, PluginError, SandboxSpec, Slot,
-    ToWorker,
+    ApplicationGrant, Bearer, Candidate, FromWorker, ImportReply, ImportRequest, PluginError,
+    SandboxSpec, Slot, ToWorker,
 };
 use crate::wire::Wire;
 
@@ -253,6 +257,72 @@ impl accounts::Host for State {
                 name: account.name,
                 client_certificate: account.client_certificate,
             })
+            .collect())
+    }
+}
+
+impl certificates::Host for State {
+    async fn list(&mut self) -> Result<Result<Vec<certificates::Certificate>, types::Error>> {
+        ask!(self, ImportRequest::Certificates, ImportReply::Certificates(all) => all
+            .into_iter()
+            .map(certificate_out)
+            .collect())
+    }
+
+    async fn add(
+        &mut self,
+        role: certificates::Role,
+        der: Vec<u8>,
+        purposes: Vec<String>,
+    ) -> Result<Result<String, types::Error>> {
+        let request = ImportRequest::AddCertificate {
+            role: role_in(role),
+            der: der.into(),
+            purposes,
+        };
+        ask!(self, request, ImportReply::Text(id) => id)
+    }
+
+    async fn remove(
+        &mut self,
+        id: String,
+        role: certificates::Role,
+    ) -> Result<Result<(), types::Error>> {
+        let role = role_in(role);
+        ask!(self, ImportRequest::RemoveCertificate { id, role }, ImportReply::Done => ())
+    }
+}
+
+impl applications::Host for State {
+    async fn give(
+        &mut self,
+        to: applications::Principal,
+        on: String,
+        rights: applications::Rights,
+        not_after: Option<u64>,
+    ) -> Result<Result<(), types::Error>> {
+        let grant = ApplicationGrant {
+            to: principal_in(to),
+            on,
+            rights: rights_in(rights),
+            not_after,
+        };
+        ask!(self, ImportRequest::GiveRights(grant), ImportReply::Done => ())
+    }
+
+    async fn take(
+        &mut self,
+        to: applications::Principal,
+        on: String,
+    ) -> Result<Result<(), types::Error>> {
+        let to = principal_in(to);
+        ask!(self, ImportRequest::TakeRights { to, on }, ImportReply::Done => ())
+    }
+
+    async fn list(&mut self) -> Result<Result<Vec<applications::Grant>, types::Error>> {
+        ask!(self, ImportRequest::GivenRights, ImportReply::Rights(all) => all
+            .into_iter()
+            .map(grant_out)
             .collect())
     }
 }

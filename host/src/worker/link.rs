@@ -35,6 +35,8 @@ fn classify(name: &str) -> Import {
         "bailiwick:host/notify" => Interface::Notify,
         "bailiwick:host/session" => Interface::Session,
         "bailiwick:host/accounts" => Interface::Accounts,
+        "bailiwick:host/certificates" => Interface::Certificates,
+        "bailiwick:host/applications" => Interface::Applications,
         "bailiwick:host/net" => Interface::Net,
         "bailiwick:host/os" => Interface::Os,
         "bailiwick:env/device" => Interface::Device,
@@ -92,6 +94,12 @@ fn add(linker: &mut Linker<State>, interface: Interface) -> wasmtime::Result<()>
         Interface::Notify => host::notify::add_to_linker::<_, Own>(linker, |state| state),
         Interface::Session => host::session::add_to_linker::<_, Own>(linker, |state| state),
         Interface::Accounts => host::accounts::add_to_linker::<_, Own>(linker, |state| state),
+        Interface::Certificates => {
+            host::certificates::add_to_linker::<_, Own>(linker, |state| state)
+        }
+        Interface::Applications => {
+            host::applications::add_to_linker::<_, Own>(linker, |state| state)
+        }
         Interface::Net => host::net::add_to_linker::<_, Own>(linker, |state| state),
         Interface::Os => host::os::add_to_linker::<_, Own>(linker, |state| state),
         Interface::Device => env::device::add_to_linker::<_, Own>(linker, |state| state),

@@ -157,6 +157,50 @@ pub mod accounts {
     }
 }
 
+/// The certificates that the host keeps for an authority (`certificates`, privileged).
+pub mod certificates {
+    use crate::Result;
+
+    pub use crate::bindings::base::bailiwick::host::certificates::{Certificate, Role};
+
+    /// The certificates of the authority on whose behalf the call runs.
+    pub fn list() -> Result<Vec<Certificate>> {
+        super::bailiwick::host::certificates::list()
+    }
+
+    /// Gives the device an anchor or an intermediate (DER); returns its id.
+    pub fn add(role: Role, der: &[u8], purposes: &[String]) -> Result<String> {
+        super::bailiwick::host::certificates::add(role, der, purposes)
+    }
+
+    /// Takes back what the authority has given itself.
+    pub fn remove(id: &str, role: Role) -> Result<()> {
+        super::bailiwick::host::certificates::remove(id, role)
+    }
+}
+
+/// What local applications may do (`applications`, privileged).
+pub mod applications {
+    use crate::Result;
+
+    pub use crate::bindings::base::bailiwick::host::applications::{Grant, Principal, Rights};
+
+    /// Gives rights on an instance to whom the authority certifies.
+    pub fn give(to: &Principal, on: &str, rights: Rights, not_after: Option<u64>) -> Result<()> {
+        super::bailiwick::host::applications::give(to, on, rights, not_after)
+    }
+
+    /// Takes away what the authority gave so.
+    pub fn take(to: &Principal, on: &str) -> Result<()> {
+        super::bailiwick::host::applications::take(to, on)
+    }
+
+    /// What the authority has given so.
+    pub fn list() -> Result<Vec<Grant>> {
+        super::bailiwick::host::applications::list()
+    }
+}
+
 /// Facts about the device, from the environment (`device`).
 pub mod device {
     use crate::{Identity, Result};

@@ -39,7 +39,7 @@
 //! Beside it lie `Cargo.toml` (`crate-type = ["cdylib", "rlib"]`; the package's name and version are the
 //! plug-in's), `plugin.toml` (what it serves and which imports it wants) and, for an object, its DDF.
 //! `cargo build --release --target wasm32-wasip2` writes the component. Under the workspace's `plugins/`
-//! are six plug-ins to copy from; `devinfo` is the smallest.
+//! are seven plug-ins to copy from; `devinfo` is the smallest.
 //!
 //! # What to know
 //!
@@ -68,7 +68,10 @@ pub mod export;
 pub mod testing;
 
 pub use environment::Environment;
-pub use imports::{accounts, call, config, device, log, net, notify, os, session, storage};
+pub use imports::{
+    accounts, applications, call, certificates, config, device, log, net, notify, os, session,
+    storage,
+};
 pub use object::{Change, ExecOutcome, ManagementObject, MoClass, ReadOptions};
 pub use session::Bearer;
 pub use transport::{Connection, Endpoint, Transport};

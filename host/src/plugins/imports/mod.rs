@@ -3,6 +3,7 @@
 //! The grant is checked again: a worker that asks for what its plug-in was not granted is not the program we
 //! started, and is ended.
 
+mod authorities;
 pub mod net;
 pub mod os;
 pub mod storage;
@@ -97,6 +98,12 @@ impl Inner {
                 .services
                 .accounts(&active.authority)
                 .map(ImportReply::Accounts),
+            ImportRequest::Certificates
+            | ImportRequest::AddCertificate { .. }
+            | ImportRequest::RemoveCertificate { .. }
+            | ImportRequest::GiveRights(_)
+            | ImportRequest::TakeRights { .. }
+            | ImportRequest::GivenRights => authorities::serve(&*self.services, &active, request),
             ImportRequest::Close { connection } => {
                 self.connections.close(active.number, connection);
                 Ok(ImportReply::Done)

@@ -158,6 +158,115 @@ pub(crate) mod host {
         }
     }
 
+    pub(crate) mod certificates {
+        use super::{Error, Result, device};
+        use crate::certificates::{Certificate, Role};
+
+        pub(crate) fn list() -> Result<Vec<Certificate>> {
+            Ok(device(|device| device.certificates.clone()))
+        }
+
+        /// The fake takes any bytes but none, and names them by their number.
+        pub(crate) fn add(role: Role, der: &[u8], purposes: &[String]) -> Result<String> {
+            if der.is_empty() || purposes.is_empty() {
+                return Err(Error::invalid_argument("no certificate, or no purpose"));
+            }
+            device(|device| {
+                let same = |known: &&mut Certificate| known.role == role && known.der == der;
+                if let Some(known) = device.certificates.iter_mut().find(same) {
+                    known.removable = true;
+                    return Ok(known.id.clone());
+                }
+                let id = format!("{:016x}", device.certificates.len());
+                device.certificates.push(Certificate {
+                    id: id.clone(),
+                    role,
+                    der: der.to_vec(),
+                    purposes: purposes.to_vec(),
+                    origins: vec!["the authority, in a session".into()],
+                    removable: true,
+                    state: "active".into(),
+                    key_in: None,
+                    subject: "CN=subject".into(),
+                    issuer: "CN=issuer".into(),
+                    serial_number: "01".into(),
+                    not_before: "2026-01-01T00:00:00Z".into(),
+                    not_after: "2027-01-01T00:00:00Z".into(),
+                });
+                Ok(id)
+            })
+        }
+
+        pub(crate) fn remove(id: &str, role: Role) -> Result<()> {
+            device(|device| {
+                let same = |known: &Certificate| known.role == role && known.id == id;
+                let place = device.certificates.iter().position(same);
+                let place = place.ok_or(Error::NotFound)?;
+                match device.certificates[place].removable {
+                    true => drop(device.certificates.remove(place)),
+                    false => return Err(Error::NotPermitted),
+                }
+                Ok(())
+            })
+        }
+    }
+
+    pub(crate) mod applications {
+        use super::{Error, Result, device};
+        use crate::applications::{Grant, Principal, Rights};
+
+        pub(crate) fn give(
+            to: &Principal,
+            on: &str,
+            rights: Rights,
+            not_after: Option<u64>,
+        ) -> Result<()> {
+            let to = name(to);
+            device(|device| {
+                if device
+                    .grants
+                    .iter()
+                    .any(|grant| grant.to == to && grant.on == on)
+                {
+                    return Err(Error::conflict("there is a grant already"));
+                }
+                let on = on.to_owned();
+                device.grants.push(Grant {
+                    to,
+                    on,
+                    rights,
+                    not_after,
+                });
+                Ok(())
+            })
+        }
+
+        pub(crate) fn take(to: &Principal, on: &str) -> Result<()> {
+            let to = name(to);
+            device(|device| {
+                let before = device.grants.len();
+                device
+                    .grants
+                    .retain(|grant| (&*grant.to, &*grant.on) != (&*to, on));
+                match device.grants.len() < before {
+                    true => Ok(()),
+                    false => Err(Error::NotFound),
+                }
+            })
+        }
+
+        pub(crate) fn list() -> Result<Vec<Grant>> {
+            Ok(device(|device| device.grants.clone()))
+        }
+
+        fn name(principal: &Principal) -> String {
+            match principal {
+                Principal::Subject(name) => format!("local:test/subject={name}"),
+                Principal::Policy(name) => format!("local:test/policy={name}"),
+            }
+        }
+    }
+
     pub(crate) mod net {
         use super::{Error, Result, device};
         use crate::net::{Candidate, NetworkInterface};

@@ -34,6 +34,8 @@ use std::rc::Rc;
 pub use plugins::{EnvironmentUnderTest, ObjectUnderTest, TransportUnderTest};
 
 use crate::accounts::Account;
+use crate::applications::Grant;
+use crate::certificates::Certificate;
 use crate::log::Level;
 use crate::net::{Candidate, NetworkInterface};
 use crate::notify::Alert;
@@ -169,6 +171,21 @@ impl Harness {
         self.device.borrow_mut().accounts.push(account);
     }
 
+    /// Adds a certificate that is there already.
+    pub fn add_certificate(&self, certificate: Certificate) {
+        self.device.borrow_mut().certificates.push(certificate);
+    }
+
+    /// The certificates that are there.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.device.borrow().certificates.clone()
+    }
+
+    /// What local applications were given, by anybody.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.device.borrow().grants.clone()
+    }
+
     /// Adds an interface that is up.
     pub fn add_interface(&self, name: &str, kind: Bearer) {
         self.device.borrow_mut().interfaces.push(NetworkInterface {
@@ -271,13 +288,15 @@ impl Harness {
             let mut device = self.device.borrow_mut();
             device.namespace = namespace;
             device.calls += 1;
-            (device.storage.clone(), device.alerts.len())
+            let kept = (device.certificates.clone(), device.grants.clone());
+            (device.storage.clone(), device.alerts.len(), kept)
         };
         let answer = imports::with_device(&self.device, serve);
         if answer.is_err() {
             let mut device = self.device.borrow_mut();
             device.storage = before.0;
             device.alerts.truncate(before.1);
+            (device.certificates, device.grants) = before.2;
         }
         answer
     }
@@ -305,6 +324,8 @@ pub(crate) struct Device {
     authority: Option<String>,
     bearer: Option<Bearer>,
     accounts: Vec<Account>,
+    certificates: Vec<Certificate>,
+    grants: Vec<Grant>,
     interfaces: Vec<NetworkInterface>,
     hosts: BTreeMap<String, Vec<String>>,
     reachable: Vec<(String, Option<String>)>,
@@ -330,6 +351,8 @@ impl Device {
             authority: None,
             bearer: None,
             accounts: Vec::new(),
+            certificates: Vec::new(),
+            grants: Vec::new(),
             interfaces: Vec::new(),
             hosts: BTreeMap::new(),
             reachable: Vec::new(),
