@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AccountError, Accounts, Services};
+use super::{Account, AccountError, Accounts, Services};
 use crate::authority::Authority;
 use crate::certificates::{Clock, Crl, Pending, Rules};
 use crate::store::{Store, StoreError, Table, Transaction, tables};
@@ -87,6 +87,25 @@ impl Accounts {
         tx.commit().await?;
         self.forget_trust(authority);
         Ok(true)
+    }
+
+    /// How certificates of an authority's applications are judged: by its lists and the clock. `Err`: its account rests.
+    pub fn rules_of(&self, authority: &Authority) -> Result<Rules, AccountError> {
+        let clock = self.inner.clock.clone();
+        match self.get(authority)? {
+            Some(Account {
+                suspended: Some(why),
+                ..
+            }) => Err(AccountError::Suspended {
+                authority: authority.clone(),
+                why,
+            }),
+            Some(account) => Ok(self.rules(authority, &account.services)?),
+            None => Ok(Rules {
+                clock,
+                ..Rules::default()
+            }),
+        }
     }
 
     pub(super) fn rules(

@@ -74,7 +74,13 @@ impl Rooms {
             store.clone(),
             limits,
         );
-        let apps = Apps::new(objects.clone(), permissions.clone(), store.clone(), limits);
+        let apps = Apps::new(
+            objects.clone(),
+            permissions.clone(),
+            accounts.clone(),
+            store.clone(),
+            limits,
+        );
         let provisioning = Provisioning::new(
             store.clone(),
             accounts.clone(),

@@ -113,7 +113,7 @@ impl Services for PluginServices {
         let to = principal(who, &grant.to)?;
         let rights =
             Rights::from_bits(grant.rights).filter(|rights| !rights.contains(Access::Delegate));
-        let rights = rights.ok_or_else(|| PluginError::InvalidArgument(None))?;
+        let rights = rights.ok_or_else(|| invalid(&"the rights are read, write and execute"))?;
         let permit = self.delegation(transaction, who, &grant.on, now)?;
         let mut given = self.grants_on(transaction, permit.instance())?;
         if given.any(|(by, receiver)| by == *who && receiver == to) {

@@ -4,6 +4,7 @@
 //! The anchors of one authority let in what that authority has issued, and act for that authority alone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -17,6 +18,7 @@ use x509_cert::ext::pkix::{CertificatePolicies, ExtendedKeyUsage, KeyUsage};
 use super::credentials::{Credential, Purpose, Role, State};
 use super::principals::{Principal, PrincipalError};
 use super::proof;
+use super::rules::Rules;
 use crate::authority::Authority;
 use crate::keys::Scheme;
 
@@ -99,12 +101,13 @@ pub enum ApplicationError {
 }
 
 impl Applicant {
-    /// Verifies a chain, DER, the application's certificate first, against what `authority` was provisioned with.
+    /// Verifies a chain, DER, the application's certificate first, against what `authority` was provisioned with, by the
+    /// authority's revocation lists and the clock of `rules`.
     pub fn verify(
         authority: &Authority,
         chain_der: Vec<Vec<u8>>,
         credentials: &[Credential],
-        now: u64,
+        rules: &Rules,
     ) -> Result<Self, ApplicationError> {
         check_size(&chain_der)?;
         let anchors = anchors(authority, credentials)?;
@@ -116,7 +119,7 @@ impl Applicant {
         let (leaf, issuers) = chain
             .split_first()
             .ok_or_else(|| size("the chain is empty".into()))?;
-        check_path(authority, &chain_der, &anchors, now)?;
+        check_path(authority, &chain_der, &anchors, rules)?;
         check_usage(leaf)?;
         let mut principals = Vec::new();
         principals.extend(Principal::of_subject(&leaf.tbs_certificate.subject)?);
@@ -135,12 +138,20 @@ impl Applicant {
     }
 
     /// Whether what it was let in by still counts.
-    pub fn recheck(&self, credentials: &[Credential], now: u64) -> Result<(), ApplicationError> {
+    pub fn recheck(
+        &self,
+        credentials: &[Credential],
+        rules: &Rules,
+    ) -> Result<(), ApplicationError> {
         let anchors = anchors(&self.authority, credentials)?;
-        if anchors == self.anchors && now <= self.not_after {
+        // Lists may end at any time. Without them, what was found valid is valid until it ends.
+        if rules.crls_der.is_empty()
+            && anchors == self.anchors
+            && rules.clock.now() <= self.not_after
+        {
             return Ok(());
         }
-        check_path(&self.authority, &self.chain_der, &anchors, now)
+        check_path(&self.authority, &self.chain_der, &anchors, rules)
     }
 
     /// Whose certificate it is.
@@ -246,7 +257,7 @@ fn check_path(
     authority: &Authority,
     chain_der: &[Vec<u8>],
     anchors_der: &[Vec<u8>],
-    now: u64,
+    rules: &Rules,
 ) -> Result<(), ApplicationError> {
     let rejected = |reason: String| ApplicationError::Rejected {
         authority: authority.clone(),
@@ -258,7 +269,14 @@ fn check_path(
         let _unusable = anchors.add(CertificateDer::from(der.as_slice()));
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider)
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(anchors), provider);
+    if !rules.crls_der.is_empty() {
+        // The whole chain, and what no list covers is refused: the library's own defaults.
+        verifier = verifier
+            .with_crls(rules.crls())
+            .enforce_revocation_expiration();
+    }
+    let verifier = verifier
         .build()
         .map_err(|error| rejected(error.to_string()))?;
     let mut chain = chain_der
@@ -268,7 +286,7 @@ fn check_path(
         .next()
         .ok_or_else(|| size("the chain is empty".into()))?;
     let issuers: Vec<_> = chain.collect();
-    let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
+    let now = UnixTime::since_unix_epoch(Duration::from_secs(rules.clock.now()));
     match verifier.verify_client_cert(&leaf, &issuers, now) {
         Ok(_) => Ok(()),
         Err(rustls::Error::InvalidCertificate(why)) => Err(rejected(why.to_string())),

@@ -21,8 +21,9 @@ use tokio::sync::{Notify, Semaphore};
 use super::admin::{item, now, read, read_none};
 use super::introspection;
 use super::varlink::{self, Call, Fault, FrameLimits, Service};
+use crate::accounts::{AccountError, Accounts};
 use crate::authority::{Authority, Instance};
-use crate::certificates::{Applicant, ApplicationError, Credential, NONCE};
+use crate::certificates::{Applicant, ApplicationError, Credential, NONCE, Rules};
 use crate::config::Limits;
 use crate::keys::Scheme;
 use crate::objects::{ObjectError, Objects, Reading, Request};
@@ -64,6 +65,7 @@ pub struct Apps {
 struct Inner {
     objects: Objects,
     permissions: Permissions,
+    accounts: Accounts,
     store: Store,
     frames: FrameLimits,
     call: Duration,
@@ -85,11 +87,18 @@ struct Peer {
 
 impl Apps {
     /// The door over these rooms.
-    pub fn new(objects: Objects, permissions: Permissions, store: Store, limits: &Limits) -> Self {
+    pub fn new(
+        objects: Objects,
+        permissions: Permissions,
+        accounts: Accounts,
+        store: Store,
+        limits: &Limits,
+    ) -> Self {
         Self {
             inner: Rc::new(Inner {
                 objects,
                 permissions,
+                accounts,
                 store,
                 frames: FrameLimits {
                     call_bytes: CALL_BYTES,
@@ -325,9 +334,9 @@ impl Visit {
     /// On a thread of its own: it may take a hundred signatures.
     async fn verify(&self, authority: &Authority, chain: Vec<Vec<u8>>) -> Result<Applicant, Fault> {
         let _turn = self.inner.verifying.acquire().await;
-        let credentials = self.credentials(authority)?;
+        let (credentials, rules) = self.measure(authority)?;
         let of = authority.clone();
-        let verifying = move || Applicant::verify(&of, chain, &credentials, now());
+        let verifying = move || Applicant::verify(&of, chain, &credentials, &rules);
         let verified = tokio::task::spawn_blocking(verifying).await;
         let verified =
             verified.map_err(|_| failed("the certificate cannot be verified now; try again"))?;
@@ -528,17 +537,25 @@ impl Visit {
                 "nobody has been let in on this connection; call Present and Prove",
             ));
         };
-        let credentials = self.credentials(applicant.authority())?;
-        if let Err(error) = applicant.recheck(&credentials, now()) {
+        let measured = self.measure(applicant.authority());
+        let (credentials, rules) = measured.inspect_err(|_| drop(self.stage.take()))?;
+        if let Err(error) = applicant.recheck(&credentials, &rules) {
             self.stage.replace(Stage::Stranger);
             return Err(self.not_admitted(applicant.authority(), &error));
         }
         Ok(applicant)
     }
 
-    fn credentials(&self, authority: &Authority) -> Result<Vec<Credential>, Fault> {
-        Credential::of(&self.inner.store.begin(), authority)
-            .map_err(|error| failed(error.to_string()))
+    /// What certificates of an authority's applications are held against.
+    fn measure(&self, authority: &Authority) -> Result<(Vec<Credential>, Rules), Fault> {
+        let rules = self.inner.accounts.rules_of(authority);
+        let rules = rules.map_err(|error| match error {
+            AccountError::Suspended { .. } => not_admitted(error.to_string()),
+            error => failed(error.to_string()),
+        })?;
+        let credentials = Credential::of(&self.inner.store.begin(), authority);
+        let credentials = credentials.map_err(|error| failed(error.to_string()))?;
+        Ok((credentials, rules))
     }
 
     /// Ends when the connection has to.

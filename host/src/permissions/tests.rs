@@ -545,3 +545,47 @@ async fn an_explanation_names_all_that_was_looked_at() {
         format!("device policy 1: read for * on {INFO}")
     );
 }
+
+#[test]
+fn a_grant_permits_an_application_the_type_for_as_long_as_there_is_one() {
+    let (permissions, tx) = device();
+    let certified = Authority::local("ma-a/subject=CN=meter");
+    let knows = || permissions.may_manage(&tx, &certified, MINE).unwrap();
+    let give = |instance: &Instance, rights| {
+        let permit = permissions.permit(&tx, &a(), Access::Delegate, instance, 0);
+        permissions
+            .grant(&tx, &permit.unwrap(), &certified, terms(rights, None), 0)
+            .unwrap();
+    };
+    let one = made_by_a(&permissions, &tx);
+    let other = Instance::new(MINE, "2");
+    let permit = permissions.may_create(&tx, &a(), MINE).unwrap();
+    permissions
+        .record_instance(&tx, &permit, &other, "clock")
+        .unwrap();
+    assert!(!knows());
+    give(&one, 3);
+    give(&other, 1);
+    assert!(knows());
+    permissions
+        .permit(&tx, &certified, Access::Write, &one, 0)
+        .unwrap();
+    let denied = permissions.permit(&tx, &certified, Access::Write, &other, 0);
+    assert!(matches!(denied, Err(Denied::LacksRight { .. })));
+    assert!(
+        permissions.may_create(&tx, &certified, MINE).is_err(),
+        "it makes nothing"
+    );
+    // Not with the first that goes, but with the last.
+    let permit = permissions.permit(&tx, &a(), Access::Delegate, &one, 0);
+    permissions
+        .revoke(&tx, &permit.unwrap(), &certified, 0)
+        .unwrap();
+    assert!(knows());
+    let permit = permissions.permit(&tx, &a(), Access::Write, &other, 0);
+    permissions.forget_instance(&tx, &permit.unwrap()).unwrap();
+    assert!(!knows());
+    give(&one, 1);
+    permissions.remove_authority(&tx, &a()).unwrap();
+    assert!(!knows());
+}

@@ -9,11 +9,17 @@ use x509_cert::ext::pkix::certpolicy::PolicyInformation;
 use super::super::testing::{Ca, Issued, validity};
 use super::*;
 
-/// 2026-01-01.
-const NOW: u64 = 1_767_225_600;
 const POLICY: &str = "1.3.6.1.4.1.99999.1";
 const OTHER: &str = "1.3.6.1.4.1.99999.2";
 const ANY: &str = "2.5.29.32.0";
+
+/// The clock is there.
+fn at(moment: u64) -> Rules {
+    Rules {
+        clock: super::super::Clock::at_least(moment),
+        ..Rules::default()
+    }
+}
 
 fn ma() -> Authority {
     Authority::server("ma")
@@ -47,7 +53,12 @@ fn with_policies(params: &mut CertificateParams, identifiers: &[&str]) {
 }
 
 fn verify(issued: &Issued, credentials: &[Credential]) -> Result<Applicant, ApplicationError> {
-    Applicant::verify(&ma(), issued.chain_der.clone(), credentials, NOW)
+    Applicant::verify(
+        &ma(),
+        issued.chain_der.clone(),
+        credentials,
+        &Rules::default(),
+    )
 }
 
 fn names(applicant: &Applicant) -> Vec<String> {
@@ -205,20 +216,24 @@ fn only_an_active_anchor_of_that_authority_with_the_purpose_counts() {
     }
     // What lets in is asked again: it may have gone, or have been replaced by one that lets in too.
     let applicant = verify(&issued, &[anchor(&ca)]).unwrap();
-    assert_eq!(applicant.recheck(&[anchor(&ca)], NOW), Ok(()));
+    assert_eq!(applicant.recheck(&[anchor(&ca)], &Rules::default()), Ok(()));
     assert_eq!(
-        applicant.recheck(&[anchor(&Ca::new("new")), anchor(&ca)], NOW),
+        applicant.recheck(&[anchor(&Ca::new("new")), anchor(&ca)], &Rules::default()),
         Ok(())
     );
-    assert!(applicant.recheck(&[], NOW).is_err());
-    assert!(applicant.recheck(&[anchor(&Ca::new("CA"))], NOW).is_err());
+    assert!(applicant.recheck(&[], &Rules::default()).is_err());
     assert!(
         applicant
-            .recheck(&[anchor(&ca)], applicant.not_after() + 1)
+            .recheck(&[anchor(&Ca::new("CA"))], &Rules::default())
+            .is_err()
+    );
+    assert!(
+        applicant
+            .recheck(&[anchor(&ca)], &at(applicant.not_after() + 1))
             .is_err()
     );
     assert_eq!(
-        applicant.recheck(&[anchor(&ca)], applicant.not_after()),
+        applicant.recheck(&[anchor(&ca)], &at(applicant.not_after())),
         Ok(())
     );
 }
@@ -253,7 +268,8 @@ fn a_signature_counts_for_its_key_nonce_process_and_authority() {
 fn no_chain_is_too_long_too_large_or_too_strange() {
     let ca = Ca::new("CA");
     let leaf = ca.client("meter").chain_der.remove(0);
-    let verify = |chain: Vec<Vec<u8>>| Applicant::verify(&ma(), chain, &[anchor(&ca)], NOW);
+    let verify =
+        |chain: Vec<Vec<u8>>| Applicant::verify(&ma(), chain, &[anchor(&ca)], &Rules::default());
     verify(vec![leaf.clone()]).unwrap();
     for chain in [
         Vec::new(),
@@ -278,4 +294,35 @@ fn no_chain_is_too_long_too_large_or_too_strange() {
             );
         }
     }
+}
+
+#[test]
+fn an_authority_that_publishes_lists_is_judged_by_them() {
+    let ca = Ca::new("CA");
+    let numbered = |number: u64| {
+        ca.issue("meter", |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            params.serial_number = Some(rcgen::SerialNumber::from(number));
+        })
+    };
+    let by = |crl: Vec<u8>| Rules {
+        crls_der: vec![crl],
+        ..Rules::default()
+    };
+    let anchors = [anchor(&ca)];
+    let verify = |number: u64, rules: &Rules| {
+        Applicant::verify(&ma(), numbered(number).chain_der, &anchors, rules)
+    };
+    let holds = by(ca.crl(&[7], 2020, 2090));
+    let applicant = verify(8, &holds).unwrap();
+    verify(7, &holds).unwrap_err();
+    verify(8, &by(ca.crl(&[7], 2020, 2021))).unwrap_err();
+    verify(8, &by(Ca::new("other").crl(&[], 2020, 2090))).unwrap_err();
+    // One that was let in is not, once it is on a list.
+    assert_eq!(applicant.recheck(&anchors, &holds), Ok(()));
+    assert!(
+        applicant
+            .recheck(&anchors, &by(ca.crl(&[8], 2020, 2090)))
+            .is_err()
+    );
 }

@@ -32,10 +32,18 @@ impl Device {
         let instance = scene
             .create(&north(), MOID, &tree(&[("ID", "made"), ("Setting", "x")]))
             .await;
+        // Nothing is written there: no test makes an account.
+        let accounts = Accounts::new(
+            scene.store.clone(),
+            scene.permissions.clone(),
+            &std::env::temp_dir().join("bw-apps-no-state"),
+        );
+        let accounts = accounts.unwrap();
         let device = Self {
             apps: Apps::new(
                 scene.objects.clone(),
                 scene.permissions.clone(),
+                accounts,
                 scene.store.clone(),
                 &scene.limits,
             ),
@@ -271,6 +279,33 @@ fn an_application_receives_exactly_what_was_granted() {
                 .unwrap_err()
                 .contains("\"status\":403")
         );
+    });
+}
+
+#[test]
+fn a_grant_that_has_ended_gives_nothing() {
+    with_device(|device| async move {
+        let (tx, to, before) = (
+            device.scene.store.begin(),
+            meter().of(&north()),
+            now() - 100,
+        );
+        let permissions = &device.scene.permissions;
+        let permit = permissions.permit(&tx, &north(), Access::Delegate, &device.instance, before);
+        let terms = GrantTerms {
+            rights: Access::Read.into(),
+            not_after: Some(before + 10),
+            priority: 0,
+        };
+        permissions
+            .grant(&tx, &permit.unwrap(), &to, terms, before)
+            .unwrap();
+        tx.commit().await.unwrap();
+        let mut app = device.admitted(&device.ca.client("meter")).await;
+        let error = app.get(&device.setting()).await.unwrap_err();
+        assert!(error.contains("\"status\":404"), "{error}");
+        let rights = app.call("Rights", json!({})).await.unwrap();
+        assert_eq!(rights, json!({ "rights": [] }));
     });
 }
 

@@ -103,7 +103,7 @@ impl Inner {
             | ImportRequest::RemoveCertificate { .. }
             | ImportRequest::GiveRights(_)
             | ImportRequest::TakeRights { .. }
-            | ImportRequest::GivenRights => authorities::serve(&*self.services, &active, request),
+            | ImportRequest::GivenRights => authorities::serve(&*self.services, active, request),
             ImportRequest::Close { connection } => {
                 self.connections.close(active.number, connection);
                 Ok(ImportReply::Done)
