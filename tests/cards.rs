@@ -9,10 +9,12 @@
 //! files     cards whose files lie, loop, are cut off or too large
 //! failing   cards that are pulled, swapped, mute or slow
 //! service   readers and pcscd that come and go
+//! daemon    the same before the whole daemon
 //! ```
 
 mod cards {
     pub(crate) mod bed;
+    pub(crate) mod daemon;
     pub(crate) mod failing;
     pub(crate) mod files;
     pub(crate) mod pins;
@@ -25,7 +27,7 @@ mod cards {
 use std::process::ExitCode;
 
 use bailiwick_tests::runner::{self, Trial};
-use cards::{bed, failing, files, pins, reading, service, signing};
+use cards::{bed, daemon, failing, files, pins, reading, service, signing};
 
 /// A test, by its name.
 macro_rules! tests {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         service::a_reader_that_is_taken_is_used_afterwards,
         service::pcscd_may_end_and_come_back,
         service::pcscd_may_come_later,
+        daemon::the_daemon_takes_nothing_of_a_card_that_fails,
     ];
     let trials = tests.into_iter().map(|(name, test)| {
         Trial::new(name, move || {

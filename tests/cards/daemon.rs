@@ -34,7 +34,10 @@ fn device(bed: &CardBed, root: &Root) -> Device {
         fs::write(&path, bytes).expect("a file");
         path
     };
-    let (pin, issuer) = (file("pin", b"1234\n"), file("north.der", root.certificate()));
+    let (pin, issuer) = (
+        file("pin", b"1234\n"),
+        file("north.der", root.certificate()),
+    );
     let socket = bed.socket();
     let section = format!(
         "[keys]\npcsc-socket = {socket:?}\napdu-ms = 1000\n\
@@ -87,7 +90,10 @@ pub(crate) fn the_daemon_takes_nothing_of_a_card_that_fails(test: &str) {
     let mismatched = Card::pkcs15(&content.clone().with("own.der", &other_key));
     let faults = [
         ("pulled at once", good.clone().option("pull-after", 2)),
-        ("pulled in the middle", good.clone().option("pull-after", 20)),
+        (
+            "pulled in the middle",
+            good.clone().option("pull-after", 20),
+        ),
         ("pulled near the end", good.clone().option("pull-after", 38)),
         ("truncated", good.clone().profile("truncated")),
         ("mute", good.clone().option("mute-after", 10)),
