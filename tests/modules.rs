@@ -6,6 +6,7 @@
 mod modules {
     pub(crate) mod docs;
     pub(crate) mod hostile;
+    pub(crate) mod provisioned;
     pub(crate) mod tokens;
     pub(crate) mod world;
 }
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use bailiwick_tests::runner::{self, Trial};
 
-use modules::{docs, hostile, tokens};
+use modules::{docs, hostile, provisioned, tokens};
 
 fn main() -> ExitCode {
     if let Some(played) = bailiwick_tests::role() {
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         ("a_person_unlocks_a_token", tokens::unlocked),
         ("only_believed_marks_make_anchors", tokens::marks),
         ("a_token_is_prepared_as_documented", docs::as_documented),
+        (
+            "a_token_provisions_the_authority_that_is_bound_to_it",
+            provisioned::by_a_token,
+        ),
         ("a_module_that_aborts_costs_one_signature", hostile::aborts),
         ("a_module_that_hangs_costs_one_signature", hostile::hangs),
         ("a_signature_of_giant_length_is_refused", hostile::giant),
