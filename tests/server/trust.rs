@@ -8,8 +8,8 @@ use bailiwick_protocol::{Account, AccountAuth, BootstrapDocument};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
-/// Days that certificates hold.
-const DAYS: u32 = 30;
+/// Days that certificates hold: so many that the device does not warn of their end.
+const DAYS: u32 = 90;
 
 /// The versions of TLS that are good enough.
 pub(crate) const VERSIONS: [&SupportedProtocolVersion; 2] =
