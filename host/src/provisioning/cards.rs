@@ -105,7 +105,7 @@ impl Cards {
     pub async fn watch(self) {
         let mut readers = self.inner.keys.readers();
         let watched = self.inner.keys.status().watches_cards;
-        if !watched || timeout(FIRST_READERS, readers.changed()).await.is_err() {
+        if !watched || self.no_readers().await {
             self.inner.started.set(true);
             self.settle().await;
         }
@@ -117,6 +117,13 @@ impl Cards {
                 return;
             }
         }
+    }
+
+    /// Waits for the first readers. They may have come before anybody listened, and then nothing changes for long.
+    async fn no_readers(&self) -> bool {
+        let mut readers = self.inner.keys.readers();
+        let some = readers.wait_for(|readers| !readers.is_empty());
+        timeout(FIRST_READERS, some).await.is_err()
     }
 
     /// The readers and their cards.
