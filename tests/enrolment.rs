@@ -251,3 +251,126 @@ fn a_service_that_refuses_costs_no_session() {
     );
     device.stop();
 }
+
+/// Runs the program as the operator of a device; what it prints.
+fn operator(device: &Device, arguments: &[&str]) -> Result<String, String> {
+    let output = std::process::Command::new(bailiwick_tests::executable("bailiwick"))
+        .current_dir(device.directory())
+        .args(["--config", "bailiwick.toml"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        false => Err(text(&output.stderr)),
+    }
+}
+
+#[test]
+fn certificates_and_keys_are_imported_from_files() {
+    let runtime = runtime();
+    let device = Setup::usual().start();
+    let north = Managed::new(&runtime, &device, "north", &[]);
+    let enrollment = north.enroll(Validity::days(300));
+    let admin = device.admin();
+    admin.bootstrap(&enrollment.bootstrap.to_bytes()).unwrap();
+    assert!(is_completed(&admin.session("north").unwrap()));
+
+    // Another identity, in PEM with its chain; sessions show it, and nothing else is accepted any more.
+    let renewed = Enroll {
+        uri: Some(format!("https://{}/dm", north.server.local_addr())),
+        renew: true,
+        ..Enroll::default()
+    };
+    let identity = north
+        .authority
+        .enroll(&north.device, renewed)
+        .unwrap()
+        .identity;
+    let write = |name: &str, text: String| {
+        std::fs::write(device.directory().join(name), text).unwrap();
+    };
+    write("both.pem", identity.key_pem() + &identity.chain_pem());
+    let import = |file: &str, more: &[&str]| {
+        let arguments = [&["certs", "import", file, "--authority", "north"], more].concat();
+        operator(&device, &arguments)
+    };
+    let told = import("both.pem", &[]).unwrap();
+    let id = identity.fingerprint()[..16].to_owned();
+    assert_eq!(told, format!("imported {id}\n"));
+    let known = north.authority.dir().join("certificates");
+    std::fs::remove_file(known.join(enrollment.identity.fingerprint())).unwrap();
+    assert!(is_completed(&admin.session("north").unwrap()));
+    let device = device.restart();
+    assert!(is_completed(&device.admin().session("north").unwrap()));
+
+    // An anchor, for applications alone.
+    let anchor = std::fs::read_to_string(north.authority.dir().join("ca.pem")).unwrap();
+    std::fs::write(device.directory().join("ca.pem"), anchor).unwrap();
+    let import = |file: &str, more: &[&str]| {
+        let arguments = [&["certs", "import", file, "--authority", "north"], more].concat();
+        operator(&device, &arguments)
+    };
+    import("ca.pem", &["--purpose", "applications"]).unwrap();
+    let refused = [
+        (&["--purpose", "se ssions"][..], "no purpose"),
+        (&["--authority-of-nobody"][..], "unexpected argument"),
+    ];
+    for (more, why) in refused {
+        let said = import("ca.pem", more).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+    // A certificate of the device is no anchor, and somebody else's key is no pair.
+    std::fs::write(device.directory().join("leaf.pem"), identity.chain_pem()).unwrap();
+    let said = import("leaf.pem", &[]).unwrap_err();
+    assert!(said.contains("not the certificate of a CA"), "{said}");
+    let other = enrollment.identity.key_pem() + &identity.chain_pem();
+    std::fs::write(device.directory().join("other.pem"), other).unwrap();
+    let said = import("other.pem", &[]).unwrap_err();
+    assert!(said.contains("belongs to none"), "{said}");
+    let keys: Vec<_> = std::fs::read_dir(device.directory().join("state/keys"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert!(keys.len() <= 3, "a refused file leaves nothing: {keys:?}");
+    device.stop();
+}
+
+#[test]
+fn a_pkcs_12_file_of_openssl_is_imported() {
+    if bailiwick_tests::program("openssl").is_none() {
+        return bailiwick_tests::cannot_run("pkcs12", "apt-get install openssl");
+    }
+    let runtime = runtime();
+    let device = Setup::usual().start();
+    let north = Managed::new(&runtime, &device, "north", &[]);
+    let identity = north.enroll(Validity::days(300)).identity;
+    let at = |name: &str| device.directory().join(name);
+    std::fs::write(at("c.pem"), identity.chain_pem()).unwrap();
+    std::fs::write(at("k.pem"), identity.key_pem()).unwrap();
+    std::fs::write(at("password"), "hush hush\n").unwrap();
+    std::fs::write(at("wrong"), "hush\n").unwrap();
+    let exported = std::process::Command::new("openssl")
+        .current_dir(device.directory())
+        .args(["pkcs12", "-export", "-in", "c.pem", "-inkey", "k.pem"])
+        .args(["-out", "both.p12", "-passout", "file:password"])
+        .status()
+        .unwrap();
+    assert!(exported.success());
+    let import = |more: &[&str]| {
+        let arguments = ["certs", "import", "both.p12", "--authority", "north"];
+        operator(&device, &[&arguments[..], more].concat())
+    };
+    let said = import(&[]).unwrap_err();
+    assert!(said.contains("--password-file"), "{said}");
+    let said = import(&["--password-file", "wrong"]).unwrap_err();
+    assert!(said.contains("this password"), "{said}");
+    let told = import(&["--password-file", "password"]).unwrap();
+    assert_eq!(
+        told,
+        format!("imported {}\n", &identity.fingerprint()[..16])
+    );
+    assert!(!device.log().contains("hush"));
+    device.stop();
+}

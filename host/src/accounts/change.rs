@@ -15,6 +15,7 @@ use super::{
     Suspended, queue_alert, services,
 };
 use crate::authority::{Authority, Instance};
+use crate::keys::KeyRef;
 use crate::permissions::Access;
 use crate::plugins::AlertRequest;
 use crate::store::{StoreError, Table, Transaction, tables};
@@ -99,6 +100,14 @@ impl Changing<'_> {
         self.secrets.extend(secrets);
         self.touched.insert(account.authority.clone());
         Ok(Bootstrapped { account, change })
+    }
+
+    /// Keeps a private key (PEM) in a file of the directory of keys, for a credential of `owner` within the same change.
+    pub fn keep_key(&mut self, owner: &Authority, pem: Vec<u8>) -> KeyRef {
+        let secret = Unwritten::new(owner.as_str(), pem);
+        let key = KeyRef::File(secret.name().clone().into());
+        self.secrets.push(secret);
+        key
     }
 
     /// Lets an account rest, or counts it again (`None`).

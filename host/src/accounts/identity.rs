@@ -1,8 +1,8 @@
 //! Which identity the device is to show to an authority's servers, for whoever plans its renewal. Needs no key.
 
-use super::{Account, AccountError, Accounts, IdentityRef};
+use super::{AccountError, Accounts, trust};
 use crate::authority::Authority;
-use crate::certificates::{Credential, Role, State};
+use crate::certificates::{Credential, State};
 use crate::keys::KeyRef;
 
 /// The identity that the device shows to the servers of an authority.
@@ -29,37 +29,24 @@ impl Shown {
 }
 
 impl Accounts {
-    /// What the device shows to the servers of an authority when nothing is on trial: the newest that was provisioned, else the
-    /// account's own.
+    /// What the device shows to the servers of an authority when nothing is on trial.
     pub fn shown(&self, authority: &Authority) -> Result<Option<Shown>, AccountError> {
         let Some(account) = self.get(authority)? else {
             return Ok(None);
         };
-        let newest = self
-            .for_sessions(authority)?
-            .into_iter()
-            .filter(|credential| credential.state == State::Active)
-            .filter_map(|credential| match &credential.role {
-                Role::Identity { key } => Some((key.clone(), credential)),
-                _ => None,
-            })
-            .max_by_key(|(_, credential)| (credential.added, credential.id.clone()));
-        Ok(choose(&account, newest))
-    }
-}
-
-fn choose(account: &Account, newest: Option<(KeyRef, Credential)>) -> Option<Shown> {
-    match (newest, &account.identity) {
-        (Some((key, credential)), _) => Some(Shown {
-            chain_der: credential.chain_der.clone(),
-            key,
-            credential: Some(credential),
-        }),
-        (None, IdentityRef::File { chain_der, key }) => Some(Shown {
-            chain_der: chain_der.clone(),
-            key: KeyRef::File(key.clone().into()),
-            credential: None,
-        }),
-        (None, IdentityRef::None) => None,
+        let credentials = self.for_sessions(authority)?;
+        let mut identities = trust::identities_of(&credentials);
+        identities.retain(|(credential, _)| credential.state == State::Active);
+        let shown = trust::shown(&account, &identities);
+        Ok(shown.map(|(chain_der, key)| {
+            let it = identities.iter();
+            let mut it =
+                it.filter(|(credential, its)| credential.chain_der == chain_der && **its == key);
+            Shown {
+                credential: it.next().map(|(credential, _)| (*credential).clone()),
+                chain_der: chain_der.to_vec(),
+                key,
+            }
+        }))
     }
 }

@@ -291,13 +291,19 @@ impl Accounts {
         Ok(())
     }
 
-    /// The secrets that accounts refer to.
+    /// The secrets that accounts and provisioned identities refer to.
     fn referenced(&self) -> Result<BTreeSet<SecretName>, AccountError> {
+        let credentials = Credential::all(&self.inner.store.begin())?;
+        let provisioned = credentials
+            .into_iter()
+            .filter_map(|credential| match credential.role {
+                Role::Identity {
+                    key: KeyRef::File(name),
+                } => SecretName::try_from(name).ok(),
+                _ => None,
+            });
         let accounts = self.list()?;
-        Ok(accounts
-            .iter()
-            .flat_map(Account::secrets)
-            .cloned()
-            .collect())
+        let own = accounts.iter().flat_map(Account::secrets).cloned();
+        Ok(own.chain(provisioned).collect())
     }
 }

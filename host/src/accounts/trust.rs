@@ -116,14 +116,7 @@ impl Accounts {
         credentials: &[Credential],
         keys: &Keys,
     ) -> Result<Option<Identity>, AccountError> {
-        let mut identities: Vec<_> = credentials
-            .iter()
-            .filter_map(|credential| match &credential.role {
-                Role::Identity { key } => Some((credential, key)),
-                _ => None,
-            })
-            .collect();
-        identities.sort_by_key(|(credential, _)| Reverse((credential.added, &credential.id)));
+        let mut identities = identities_of(credentials);
         for (credential, key) in &identities {
             if !self.is_on_trial(credential) {
                 continue;
@@ -150,8 +143,21 @@ impl Accounts {
     }
 }
 
+/// The identities among credentials, newest first.
+pub(super) fn identities_of(credentials: &[Credential]) -> Vec<(&Credential, &KeyRef)> {
+    let mut identities: Vec<_> = credentials
+        .iter()
+        .filter_map(|credential| match &credential.role {
+            Role::Identity { key } => Some((credential, key)),
+            _ => None,
+        })
+        .collect();
+    identities.sort_by_key(|(credential, _)| Reverse((credential.added, &credential.id)));
+    identities
+}
+
 /// Which identity is shown, of those that count (newest first) and the account's own.
-fn shown<'a>(
+pub(super) fn shown<'a>(
     account: &'a Account,
     identities: &[(&'a Credential, &KeyRef)],
 ) -> Option<(&'a [Vec<u8>], KeyRef)> {

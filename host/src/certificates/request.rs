@@ -179,3 +179,87 @@ fn signature_of(
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
+    use x509_parser::certification_request::X509CertificationRequest;
+    use x509_parser::prelude::{FromDer, ParsedExtension};
+
+    use super::super::testing::{Ca, Issued};
+    use super::*;
+
+    fn requested(issued: &Issued, renewed: Option<&[u8]>) -> Vec<u8> {
+        let (spki, _) = describe::public_key(&issued.chain_der[0]).unwrap();
+        let request = Request::new(&spki, renewed).unwrap();
+        assert_eq!(request.scheme(), Scheme::EcdsaP256Sha256);
+        let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;
+        let key = EcdsaKeyPair::from_pkcs8(algorithm, &issued.key_der).unwrap();
+        let signature = key.sign(&SystemRandom::new(), &request.message().unwrap());
+        request.signed(signature.unwrap().as_ref()).unwrap()
+    }
+
+    fn message(certificates: &[&[u8]]) -> Vec<u8> {
+        let all = certificates.iter().map(|der| Certificate::from_der(der));
+        let all: Vec<_> = all.collect::<Result<_, _>>().unwrap();
+        ContentInfo::try_from(all).unwrap().to_der().unwrap()
+    }
+
+    #[test]
+    fn a_request_is_signed_and_names_what_it_renews() {
+        let device = Ca::new("CA").client("device");
+        let old = device.chain_der[0].as_slice();
+        for renewed in [None, Some(old)] {
+            let der = requested(&device, renewed);
+            let (rest, read) = X509CertificationRequest::from_der(&der).unwrap();
+            assert!(rest.is_empty());
+            read.verify_signature().unwrap();
+            let subject = read.certification_request_info.subject.to_string();
+            assert_eq!(subject, renewed.map_or("", |_| "CN=device"));
+            let names = read.requested_extensions().into_iter().flatten();
+            let names = names.filter(|it| matches!(it, ParsedExtension::SubjectAlternativeName(_)));
+            assert_eq!(names.count(), usize::from(renewed.is_some()));
+        }
+        Request::new(b"?", None).unwrap_err();
+        let (spki, _) = describe::public_key(old).unwrap();
+        Request::new(&spki, Some(b"?")).unwrap_err();
+    }
+
+    #[test]
+    fn an_answer_holds_a_certificate_for_the_key_of_the_request() {
+        let ca = Ca::new("CA");
+        let (device, other) = (ca.client("device"), ca.client("other"));
+        let (own, ca) = (device.chain_der[0].as_slice(), ca.der());
+        let (spki, _) = describe::public_key(own).unwrap();
+        let found = certs_only(&message(&[&ca, own])).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(
+            ours(found, &spki).unwrap(),
+            (own.to_vec(), vec![ca.clone()])
+        );
+        let found = certs_only(&message(&[&ca, &other.chain_der[0]])).unwrap();
+        assert!(matches!(ours(found, &spki), Err(RequestError::NotOurs)));
+        assert_eq!(certs_only(&message(&[])).unwrap(), Vec::<Vec<u8>>::new());
+        let many: Vec<_> = (0..17).map(|n| Ca::new(&n.to_string()).der()).collect();
+        let many: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
+        assert!(matches!(
+            certs_only(&message(&many)),
+            Err(RequestError::TooMany)
+        ));
+    }
+
+    #[test]
+    fn damaged_answers_are_refused() {
+        let whole = message(&[&Ca::new("CA").der()]);
+        for length in 0..whole.len() {
+            certs_only(&whole[..length]).unwrap_err();
+        }
+        for index in 0..whole.len() {
+            let mut bent = whole.clone();
+            bent[index] ^= 0x81;
+            // Whatever becomes of it, nothing breaks.
+            let _either = certs_only(&bent);
+        }
+    }
+}

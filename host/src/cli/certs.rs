@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::cards::{change_line, paragraph, print_changes};
 use super::client::{Wait, call};
 use super::plugins::words;
-use super::{CliError, Common, NO, print, print_json};
+use super::{CliError, Common, NO, import, print, print_json};
 use crate::certificates::day;
 
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,8 @@ enum Command {
         /// Name of the reader; without it, the first one with a card
         reader: Option<String>,
     },
+    /// Keep certificates, and perhaps a private key, from a file
+    Import(import::Arguments),
     /// Renew an identity now, from the service that its authority names
     Renew {
         /// SrvID of the Management Authority
@@ -95,6 +97,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<ExitCode, Cl
             let card = reply.get("card").unwrap_or(&Value::Null);
             show(card, json, |text| paragraph(text, card))?;
         }
+        Some(Command::Import(arguments)) => return import::run(common, arguments),
         Some(Command::Renew { authority, id }) => {
             let parameters = json!({ "authority": authority, "id": id });
             let reply = call(common, "RenewCertificate", parameters, Wait::Servers)?;

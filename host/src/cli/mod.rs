@@ -11,6 +11,7 @@ mod client;
 mod compile;
 mod explain;
 mod get;
+mod import;
 mod log;
 mod plugins;
 mod role;
@@ -101,6 +102,8 @@ enum CliError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("{path}: {problem}")]
+    Certificates { path: PathBuf, problem: String },
     #[error("cannot write the answer: {0}")]
     Write(#[from] std::io::Error),
     #[error(transparent)]

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::net::UnixStream;
 
 use super::cards::{Card, Provisioned};
+use super::import::ImportCertificates;
 use super::introspection;
 use super::status::{AccountStatus, Status};
 use super::varlink::{Call, Fault, Service};
@@ -182,6 +183,13 @@ impl<D: Daemon> Admin<D> {
             "Explain" => self.explain(read(parameters)?).await,
             "Bootstrap" => self.bootstrap(read(parameters)?).await,
             "Session" => self.session(read(parameters)?).await,
+            "ImportCertificates" => {
+                let parameters: ImportCertificates = read(parameters)?;
+                parameters
+                    .run(&self.accounts, &self.store)
+                    .await?
+                    .map_err(failed)
+            }
             "RenewCertificate" => {
                 let RenewCertificate { authority, id } = read(parameters)?;
                 let authority = Authority::server(&authority);

@@ -8,6 +8,7 @@
 mod admin;
 mod apps;
 mod cards;
+mod import;
 mod introspection;
 mod socket;
 mod status;

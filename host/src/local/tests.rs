@@ -242,6 +242,9 @@ fn every_method_of_the_interface_answers_as_it_says() {
             }
             "Bootstrap" => json!({ "document": "[]" }),
             "Session" => json!({ "authority": "north" }),
+            "ImportCertificates" => json!({
+                "authority": "north", "purposes": [], "certificates": ["MAA="], "key": null, "file": "/x",
+            }),
             "RenewCertificate" => json!({ "authority": "north", "id": null }),
             "UnlockCard" => json!({ "serial": "1", "pin": "1234" }),
             "ForgetCard" => json!({ "serial": "1" }),
