@@ -16,15 +16,36 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::shell::{self, step};
-use crate::{plugins, test};
+use crate::{plugins, setup, test};
 use plot::{DEVICE_ID, NAME, PARTS, PERMITTED, POLICY, SRV_ID};
 use process::Process;
 
 /// Longest path that a Unix socket can have, with room for the name that the daemon gives it at first.
 const SOCKET_BYTES: usize = 90;
 
-/// Plays the whole story.
-pub(crate) fn demo() -> Result<()> {
+/// Plays one of the stories.
+pub(crate) fn demo(arguments: &[String]) -> Result<()> {
+    match arguments {
+        [] => session(),
+        [story] if story == "card" => card(),
+        _ => bail!("there is `cargo xtask demo`, and `cargo xtask demo card`"),
+    }
+}
+
+/// A card is inserted into an empty device. It is told by a program that has the test bed for cards.
+fn card() -> Result<()> {
+    setup::report(&setup::setup()?);
+    let plugins = plugins::plugins()?;
+    test::build()?;
+    let target = plugins
+        .parent()
+        .context("the plug-ins lie in a directory")?;
+    shell::run(&mut Command::new(target.join("debug/card-story")))
+}
+
+/// One session, command by command.
+fn session() -> Result<()> {
+    setup::report(&setup::setup()?);
     let plugins = plugins::plugins()?;
     test::build()?;
     let target = plugins

@@ -16,6 +16,7 @@ const USAGE: &str = "\
 Usage: cargo xtask COMMAND
 
   demo            an authority, a device and the story of one session
+  demo card       an empty device, and a smart card that makes it manageable
   test [ARGS]     every test; ARGS go to `cargo test`, for example a filter or `-p bailiwick`
   lint            format, clippy, dependencies, documentation
   plugins         builds every plug-in into target/plugins/
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         None => ("help", [].as_slice()),
     };
     let result = match command {
-        "demo" => demo::demo(),
+        "demo" => demo::demo(arguments),
         "test" => test::test(arguments),
         "lint" => lint::lint(),
         "plugins" => plugins::plugins().map(drop),
