@@ -46,7 +46,7 @@ fn story() -> Result<()> {
         .with("own.der", &north.certify(&key)?)
         .with("trusted-root.der", &north.root()?)
         .with("bootstrap", &north.account()?);
-    let card = Card::pkcs15(&content).option("serial", "8944100030001");
+    let card = Card::pkcs15(&content).option("serial", "89441000300012");
     let device = Device::start(&directory, &bed, PIN)?;
 
     title("An empty device");
