@@ -186,7 +186,12 @@ fn a_certificate_that_does_not_work_goes_and_the_old_one_is_used() {
     let device = Setup::usual().start();
     let north = Managed::new(&runtime, &device, "north", &[]);
     // Its certificates are those of another CA, which north's server does not know.
-    let other = Managed::new(&runtime, &device, "other", &[north.authority.clone()]);
+    let other = Managed::new(
+        &runtime,
+        &device,
+        "other",
+        std::slice::from_ref(&north.authority),
+    );
     other.enroll(Validity::days(1));
     let mut enrollment = north.enroll(Validity::days(300));
     let known = other.authority.dir().join("certificates");

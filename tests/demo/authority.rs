@@ -45,12 +45,17 @@ impl North {
             ..Init::default()
         };
         let authority = Authority::init(&directory.join("north"), init)?;
-        fs::write(directory.join("north.pem"), authority.ca()?.certificate_pem())?;
+        fs::write(
+            directory.join("north.pem"),
+            authority.ca()?.certificate_pem(),
+        )?;
         let (port, stop, thread) = serve(authority.clone())?;
         let uri = format!("https://127.0.0.1:{port}");
         let device: DeviceId = DEVICE_ID.parse()?;
         let enroll = Enroll {
-            moids: [METER, TYPE, GRANT, CERT, DEVINFO].map(str::to_owned).to_vec(),
+            moids: [METER, TYPE, GRANT, CERT, DEVINFO]
+                .map(str::to_owned)
+                .to_vec(),
             uri: Some(format!("{uri}/dm")),
             ..Enroll::default()
         };
@@ -78,9 +83,13 @@ impl North {
     /// A certificate for the card's key.
     pub(crate) fn certify(&self, key: &KeyPair) -> Result<Vec<u8>> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, DEVICE_ID);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, DEVICE_ID);
         let request = CertificateRequest::from_der(params.serialize_request(key)?.der())?;
-        let certificate = self.authority.certify(&self.device, &request, None, Validity::days(365))?;
+        let certificate =
+            self.authority
+                .certify(&self.device, &request, None, Validity::days(365))?;
         Ok(certificate.to_vec())
     }
 
@@ -112,8 +121,11 @@ impl North {
 
     fn hget(&self, name: &str, data: &Value) -> Result<()> {
         let resource = format!("{name}.json").parse()?;
-        self.authority.repository().put_bytes(&resource, data.to_string().as_bytes())?;
-        let command = Command::parse(&["HGET".to_owned(), format!("{}/data/{name}.json", self.uri)])?;
+        self.authority
+            .repository()
+            .put_bytes(&resource, data.to_string().as_bytes())?;
+        let command =
+            Command::parse(&["HGET".to_owned(), format!("{}/data/{name}.json", self.uri)])?;
         self.authority.queue(&self.device)?.push(&command)?;
         Ok(())
     }
@@ -145,7 +157,10 @@ impl North {
 
     /// An application with a certificate of North's.
     pub(crate) fn application(&self, directory: &Path, name: &'static str) -> Result<Application> {
-        let identity = self.authority.ca()?.issue_client(name, Validity::days(30))?;
+        let identity = self
+            .authority
+            .ca()?
+            .issue_client(name, Validity::days(30))?;
         application(directory, name, &identity.chain_pem(), &identity.key_pem())
     }
 
@@ -153,7 +168,12 @@ impl North {
     pub(crate) fn stranger(directory: &Path) -> Result<Application> {
         let ca = bailiwick_authority::pki::Ca::new("Somebody else", Validity::days(30))?;
         let identity = ca.issue_client("meter-reader", Validity::days(30))?;
-        application(directory, "stranger", &identity.chain_pem(), &identity.key_pem())
+        application(
+            directory,
+            "stranger",
+            &identity.chain_pem(),
+            &identity.key_pem(),
+        )
     }
 }
 
@@ -194,7 +214,9 @@ fn serve(authority: Authority) -> Result<(u16, oneshot::Sender<()>, JoinHandle<(
                 }
             }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
         if let Ok(runtime) = runtime {
             runtime.block_on(serving);
         }

@@ -20,10 +20,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A plug-in, and what its entry in the configuration says.
 const PLUGINS: [(&str, &str); 7] = [
-    ("tcp", "grant = [\"logging\", \"config\", \"session\", \"net\"]"),
+    (
+        "tcp",
+        "grant = [\"logging\", \"config\", \"session\", \"net\"]",
+    ),
     ("linux", "grant = [\"logging\", \"config\", \"os\"]"),
     ("account", "grant = [\"logging\", \"accounts\"]"),
-    ("certificate", "grant = [\"logging\", \"call-context\", \"storage\", \"certificates\", \"applications\"]"),
+    (
+        "certificate",
+        "grant = [\"logging\", \"call-context\", \"storage\", \"certificates\", \"applications\"]",
+    ),
     ("devinfo", ""),
     ("session-info", ""),
     ("generic", ""),
@@ -53,7 +59,10 @@ impl Device {
                 "linux" => format!("\nconfig = {{ device-id = {DEVICE_ID:?} }}"),
                 _ => String::new(),
             };
-            text.push_str(&format!("[[plugins]]\npath = {:?}\n{settings}{id}\n", plugin_dir(name)));
+            text.push_str(&format!(
+                "[[plugins]]\npath = {:?}\n{settings}{id}\n",
+                plugin_dir(name)
+            ));
         }
         let config = directory.join("bailiwick.toml");
         fs::write(&config, text)?;
@@ -62,7 +71,11 @@ impl Device {
             .arg(&config)
             .arg("compile")
             .output()?;
-        ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        ensure!(
+            compiled.status.success(),
+            "{}",
+            String::from_utf8_lossy(&compiled.stderr)
+        );
         let daemon = Daemon::start(&directory)?;
         Ok(Self { config, daemon })
     }
@@ -81,7 +94,11 @@ impl Device {
     pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
         let output = self.output(words)?;
         if !output.status.success() {
-            bail!("`bailiwick {}`: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
+            bail!(
+                "`bailiwick {}`: {}",
+                words.join(" "),
+                String::from_utf8_lossy(&output.stderr)
+            );
         }
         Ok(String::from_utf8(output.stdout)?)
     }
@@ -104,14 +121,39 @@ impl Device {
 
     /// An application does something; its exit code.
     pub(crate) fn app(&self, who: &Application, wants: &[&str]) -> Result<i32> {
-        let short = [&["bailiwick", "app", "--authority", "north", "--cert", who.name], wants].concat();
+        let short = [
+            &[
+                "bailiwick",
+                "app",
+                "--authority",
+                "north",
+                "--cert",
+                who.name,
+            ],
+            wants,
+        ]
+        .concat();
         typed(&short);
-        let (cert, key) = (who.cert.display().to_string(), who.key.display().to_string());
-        let words = ["app", "--authority", "north", "--cert", &cert, "--key", &key];
+        let (cert, key) = (
+            who.cert.display().to_string(),
+            who.key.display().to_string(),
+        );
+        let words = [
+            "app",
+            "--authority",
+            "north",
+            "--cert",
+            &cert,
+            "--key",
+            &key,
+        ];
         let output = self.output(&[&words, wants].concat())?;
         printed(&String::from_utf8_lossy(&output.stdout));
         printed(&String::from_utf8_lossy(&output.stderr));
-        output.status.code().context("a signal ended the application")
+        output
+            .status
+            .code()
+            .context("a signal ended the application")
     }
 
     fn status(&self) -> Result<Value> {
@@ -121,7 +163,10 @@ impl Device {
     /// Waits for a session that the device has held of its own accord.
     pub(crate) fn wait_for_session(&self, authority: &str) -> Result<()> {
         self.wait_until("a session", |status| {
-            status.pointer("/accounts/0/authority").and_then(Value::as_str) == Some(authority)
+            status
+                .pointer("/accounts/0/authority")
+                .and_then(Value::as_str)
+                == Some(authority)
                 && status.pointer("/accounts/0/lastSession/succeeded") == Some(&Value::Bool(true))
         })
     }

@@ -50,32 +50,42 @@ fn story() -> Result<()> {
     let device = Device::start(&directory, &bed, PIN)?;
 
     title("An empty device");
-    say("It has plug-ins, a card reader, and one line of policy: whoever holds a certificate of North's CA speaks for North. It \
-         knows no authority, no server and no key.");
+    say(
+        "It has plug-ins, a card reader, and one line of policy: whoever holds a certificate of North's CA speaks for North. It \
+         knows no authority, no server and no key.",
+    );
     device.show(&["status"])?;
 
     title("The card is inserted");
-    say("North has put on it: its CA, as a certificate that the card's holder cannot change; a certificate for the card's own \
-         key, which never leaves it; and an account without any secret in it.");
+    say(
+        "North has put on it: its CA, as a certificate that the card's holder cannot change; a certificate for the card's own \
+         key, which never leaves it; and an account without any secret in it.",
+    );
     north.queue_meter()?;
     bed.insert(0, &card);
     device.wait_for_session("north")?;
     device.show(&["cards"])?;
-    say("The card was asked to sign a fresh challenge, and its certificate chains to the CA that the policy names. So its \
-         contents became, in one transaction:");
+    say(
+        "The card was asked to sign a fresh challenge, and its certificate chains to the CA that the policy names. So its \
+         contents became, in one transaction:",
+    );
     device.show(&["certs"])?;
     device.show(&["certs", "log"])?;
 
     title("A session follows by itself");
-    say("The device reports to the server that the card names, over mutual TLS. The handshake was signed on the card.");
+    say(
+        "The device reports to the server that the card names, over mutual TLS. The handshake was signed on the card.",
+    );
     for line in north.seen()? {
         say(&line);
     }
     device.show(&["session", "north"])?;
 
     title("A local application is let in by its certificate");
-    say("North gives the application with the subject CN=meter-reader the right to read its meter, in a session like any \
-         other. The device has no list of applications: the certificate is what lets one in.");
+    say(
+        "North gives the application with the subject CN=meter-reader the right to read its meter, in a session like any \
+         other. The device has no list of applications: the certificate is what lets one in.",
+    );
     let meter = north.meter()?;
     north.queue_grant(&meter, "CN=meter-reader")?;
     device.run(&["session", "north"])?;
@@ -83,33 +93,58 @@ fn story() -> Result<()> {
     let toaster = north.application(&directory, "toaster")?;
     let stranger = North::stranger(&directory)?;
     let read = format!("{METER}/{meter}/");
-    ensure!(device.app(&reader, &["get", &read])? == 0, "the meter reader was refused");
-    say("The same certificate does not let it write, another application of North's reads nothing, and a stranger's \
-         certificate is not even heard:");
+    ensure!(
+        device.app(&reader, &["get", &read])? == 0,
+        "the meter reader was refused"
+    );
+    say(
+        "The same certificate does not let it write, another application of North's reads nothing, and a stranger's \
+         certificate is not even heard:",
+    );
     let write = ["put", &read, "{\"Level\":9}"];
-    for (who, wants) in [(&reader, &write[..]), (&toaster, &["get", &read]), (&stranger, &["get", &read])] {
-        ensure!(device.app(who, wants)? == 4, "somebody was let in who must not be");
+    for (who, wants) in [
+        (&reader, &write[..]),
+        (&toaster, &["get", &read]),
+        (&stranger, &["get", &read]),
+    ] {
+        ensure!(
+            device.app(who, wants)? == 4,
+            "somebody was let in who must not be"
+        );
     }
 
     title("The card is pulled");
     bed.pull(0);
     device.wait_until("the account to rest", |status| {
-        status.pointer("/accounts/0/suspended").is_some_and(|why| !why.is_null())
+        status
+            .pointer("/accounts/0/suspended")
+            .is_some_and(|why| !why.is_null())
     })?;
     device.show(&["status"])?;
     say("Nothing that came from the card counts any more: no session, and no application.");
-    ensure!(device.show_refused(&["session", "north"])?, "a session was held without the card");
-    ensure!(device.app(&reader, &["get", &read])? == 4, "an application was let in without the card");
+    ensure!(
+        device.show_refused(&["session", "north"])?,
+        "a session was held without the card"
+    );
+    ensure!(
+        device.app(&reader, &["get", &read])? == 4,
+        "an application was let in without the card"
+    );
 
     title("And comes back");
     bed.insert(0, &card);
     device.wait_until("the account to count again", |status| {
-        status.pointer("/accounts/0/suspended").is_none_or(|why| why.is_null())
+        status
+            .pointer("/accounts/0/suspended")
+            .is_none_or(|why| why.is_null())
     })?;
     say("The same card gives the same plan, so nothing is new; what rested counts again.");
     device.show(&["certs", "log"])?;
     device.run(&["session", "north"])?;
-    ensure!(device.app(&reader, &["get", &read])? == 0, "the meter reader was refused");
+    ensure!(
+        device.app(&reader, &["get", &read])? == 0,
+        "the meter reader was refused"
+    );
     device.stop()?;
     title("The end");
     say("No key, no secret and no name of a server was ever entered on this device.");

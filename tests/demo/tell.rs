@@ -28,7 +28,10 @@ pub(crate) fn typed(words: &[&str]) {
         true => format!("'{word}'"),
         false => (*word).to_owned(),
     });
-    println!("\n    \x1b[2m$\x1b[0m {}", quoted.collect::<Vec<_>>().join(" "));
+    println!(
+        "\n    \x1b[2m$\x1b[0m {}",
+        quoted.collect::<Vec<_>>().join(" ")
+    );
 }
 
 /// What it printed.
