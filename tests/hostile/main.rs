@@ -156,6 +156,9 @@ async fn contains(ground: &Ground, log: &Log, kind: &Kind) -> Result<String, Str
     Ok(note)
 }
 
+/// Between two rounds of calls to the hostile plug-in. A server's commands come over a network: none calls without a break.
+const PACE: Duration = Duration::from_millis(1);
+
 /// Calls for the other authority as long as `go_on`, and no less than a number that means something.
 async fn others(device: &Device, go_on: impl Fn() -> bool) -> Result<Waits, String> {
     let mut times = Vec::new();
@@ -192,6 +195,7 @@ async fn disturbed(device: &Device, kind: &Kind, operation: &Operation) -> Resul
                 return note(format!("right after it, {reason}"));
             }
             rounds.set(rounds.get() + 1);
+            tokio::time::sleep(PACE).await;
         }
     };
     let own = async {

@@ -54,13 +54,31 @@ struct Inserted {
     directory: PathBuf,
 }
 
+/// Whether the system lets us hide pcscd's socket behind another: what no package can bring.
+fn has_namespaces() -> Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("a private pcscd needs root".into());
+    }
+    let mut attempt = Command::new("unshare");
+    attempt.args(["--mount", "--propagation", "private", "true"]);
+    let attempt = attempt.stderr(Stdio::null()).status();
+    match attempt.is_ok_and(|status| status.success()) {
+        true => Ok(()),
+        false => Err("a private pcscd needs a mount namespace, which the system refuses".into()),
+    }
+}
+
 impl CardBed {
     /// Starts one; where that cannot be, says so for `test`, and gives `None`.
     ///
     /// # Panics
     ///
-    /// In CI, instead of `None`; and where pcscd does not start.
+    /// In CI, instead of `None`, if a package is missing; and where pcscd does not start.
     pub fn start(test: &str) -> Option<Self> {
+        if let Err(why) = has_namespaces() {
+            crate::skipped(test, &why);
+            return None;
+        }
         if let Err(why) = Self::is_possible() {
             cannot_run(test, &why);
             return None;
@@ -81,9 +99,7 @@ impl CardBed {
 
     /// Whether all that is needed is there; else what is not.
     pub fn is_possible() -> Result<(), String> {
-        if !rustix::process::geteuid().is_root() {
-            return Err("a private pcscd needs root".into());
-        }
+        has_namespaces()?;
         let module = "/usr/lib/python3/site-packages/virtualsmartcard";
         let other = "/usr/lib/python3/dist-packages/virtualsmartcard";
         let have = |path: &str| Path::new(path).exists();

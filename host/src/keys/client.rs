@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_bytes::ByteBuf;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use super::files;
 use super::messages::{
     Answer, CardId, Contents, FromKeys, KeyError, KeyKind, KeyRef, Pin, PinKeeper, Place, Reader,
     Request, Scheme, Setup, ToKeys,
@@ -258,6 +259,8 @@ impl Inner {
     }
 
     async fn start(self: &Rc<Self>) -> Result<Rc<Process>, KeyError> {
+        files::make_directory(Path::new(&self.setup.directory))
+            .map_err(|error| problem(&format!("has no directory of keys: {error}")))?;
         let (process, running) = Process::start(self.isolation, &self.environment)
             .map_err(|error| problem(&format!("cannot be started: {error}")))?;
         let configure = ToKeys::Configure(self.setup.clone());

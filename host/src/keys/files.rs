@@ -35,6 +35,15 @@ pub(super) struct Files {
     directory: PathBuf,
 }
 
+/// Makes the directory of keys, if it is not there. The host does: the keys process locks itself into it.
+pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => sync(directory.parent().unwrap_or(Path::new("."))),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A private key that has been read.
 pub(super) enum Key {
     Rsa(RsaKeyPair),
@@ -44,14 +53,9 @@ pub(super) enum Key {
 }
 
 impl Files {
-    /// The keys in `directory`, which is made if need be.
-    pub(super) fn open(directory: PathBuf) -> io::Result<Self> {
-        match DirBuilder::new().mode(0o700).create(&directory) {
-            Ok(()) => sync(directory.parent().unwrap_or(Path::new(".")))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-        Ok(Self { directory })
+    /// The keys in `directory`.
+    pub(super) fn in_directory(directory: PathBuf) -> Self {
+        Self { directory }
     }
 
     /// A signature over `message`, in the form that TLS wants.

@@ -35,8 +35,6 @@ pub(super) enum RoleError {
     Start(#[from] std::io::Error),
     #[error("the first message does not configure it")]
     Unconfigured,
-    #[error("the directory of keys: {0}")]
-    Directory(std::io::Error),
     #[error(transparent)]
     Isolation(#[from] IsolationError),
     #[error("conversation with the host: {0}")]
@@ -81,7 +79,7 @@ pub(super) fn run(
         let ToKeys::Configure(setup) = host.receive().await? else {
             return Err(RoleError::Unconfigured);
         };
-        let files = Files::open(PathBuf::from(&setup.directory)).map_err(RoleError::Directory)?;
+        let files = Files::in_directory(PathBuf::from(&setup.directory));
         let protection = lock_in(&setup)?;
         host.send(&FromKeys::Ready(protection), None)?;
         let services = Rc::new(Services::start(&setup, files, &host));

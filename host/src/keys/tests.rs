@@ -13,7 +13,7 @@ use aws_lc_rs::signature::{
 };
 use tokio::task::LocalSet;
 
-use super::files::Files;
+use super::files::{Files, make_directory};
 use super::*;
 use crate::config::Config;
 
@@ -52,7 +52,8 @@ impl State {
     }
 
     fn files(&self) -> Files {
-        Files::open(self.directory()).unwrap()
+        make_directory(&self.directory()).unwrap();
+        Files::in_directory(self.directory())
     }
 
     fn names(&self) -> BTreeSet<String> {
