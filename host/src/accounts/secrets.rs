@@ -5,15 +5,14 @@
 //! a bootstrap that is repeated finds it there.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::error::SecretError;
-use crate::keys;
+use crate::keys::{self, make_directory, sync, write_synced};
 
 /// How the name of a secret's file ends.
 const FINISHED: &str = ".pem";
@@ -131,16 +130,7 @@ impl Secrets {
         if secrets.is_empty() {
             return Ok(());
         }
-        match DirBuilder::new().mode(0o700).create(&self.directory) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(self.failed("make", e));
-            }
-            // Also where it is there: whoever made it may have been killed before this.
-            _ => {
-                let parent = self.directory.parent().unwrap_or(Path::new("."));
-                sync(parent).map_err(|e| self.failed("make", e))?;
-            }
-        }
+        make_directory(&self.directory).map_err(|e| self.failed("make", e))?;
         for secret in secrets {
             let path = self.path(&secret.name);
             if fs::read(&path).is_ok_and(|there| there == secret.bytes) {
@@ -149,8 +139,8 @@ impl Secrets {
             let temporary = self
                 .directory
                 .join(secret.name.0.replace(FINISHED, UNFINISHED));
-            let attempt = write_synced(&temporary, &secret.bytes)
-                .and_then(|()| fs::rename(&temporary, &path));
+            let attempt =
+                write_anew(&temporary, &secret.bytes).and_then(|()| fs::rename(&temporary, &path));
             if let Err(source) = attempt {
                 let _gone = fs::remove_file(&temporary);
                 return Err(SecretError {
@@ -209,20 +199,11 @@ impl Secrets {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// In the place of what an interrupted write left.
+fn write_anew(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-fn sync(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
+    write_synced(path, bytes)
 }

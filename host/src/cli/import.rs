@@ -74,13 +74,20 @@ pub(super) fn run(common: &Common, arguments: &Arguments) -> Result<ExitCode, Cl
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
+    let one_more = limit + 1;
     let read = match path.as_os_str() == "-" {
-        true => std::io::stdin().take(limit).read_to_end(&mut bytes),
+        true => std::io::stdin().take(one_more).read_to_end(&mut bytes),
         false => {
-            std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            std::fs::File::open(path).and_then(|file| file.take(one_more).read_to_end(&mut bytes))
         }
     };
-    read.map_err(|source| CliError::Read {
+    let fits = |count: usize| match u64::try_from(count).is_ok_and(|count| count <= limit) {
+        true => Ok(()),
+        false => Err(std::io::Error::other(format!(
+            "it has more than {limit} bytes"
+        ))),
+    };
+    read.and_then(fits).map_err(|source| CliError::Read {
         path: path.to_owned(),
         source,
     })?;

@@ -36,11 +36,11 @@ pub(super) struct Files {
 }
 
 /// Makes the directory of keys, if it is not there. The host does: the keys process locks itself into it.
-pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => sync(directory.parent().unwrap_or(Path::new("."))),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        // Also where it is there: whoever made it may have been killed before this.
+        _ => sync(directory.parent().unwrap_or(Path::new("."))),
     }
 }
 
@@ -269,7 +269,8 @@ fn failed(name: &str, problem: &str) -> KeyError {
     }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a new file that only its owner reads, and waits until it is on the disk.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -279,6 +280,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-fn sync(directory: &Path) -> io::Result<()> {
+/// Waits until the names in a directory are on the disk.
+pub(crate) fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }

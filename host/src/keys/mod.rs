@@ -31,6 +31,7 @@ mod tests;
 pub use card::probe;
 pub use client::{Keys, KeysStatus};
 pub use files::remove_made_but;
+pub(crate) use files::{make_directory, sync, write_synced};
 pub use messages::{
     Answer, CardId, CardKind, Contents, Effort, FoundCertificate, FoundKey, FoundObject, FromKeys,
     KeyError, KeyKind, KeyRef, MESSAGE_BYTES, Pin, PinKeeper, PinState, Place, Reader, ReaderState,
